@@ -1,0 +1,61 @@
+# Everything a clone can do. Needs Python 3.11 or newer, make and git; no compiler.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	if $$p -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(PIP) install --only-binary :all: --require-hashes
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-header --allow-unsafe \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-annotate \
+	--resolver=backtracking --pip-args="--only-binary=:all:"
+
+.PHONY: help install serve test check bench lock clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+install: $(VENV)/installed ## install what the server needs into .venv
+
+serve: $(VENV)/installed ## start the server (ARGS="--listen 127.0.0.1:9000 ...")
+	$(BIN)/ms3t serve $(ARGS)
+
+test: $(VENV)/installed-dev ## run every test (ARGS="-k name ...")
+	$(BIN)/python -m pytest -n 2 -q $(ARGS)
+
+check: $(VENV)/installed-dev ## lint, types, import layers
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed-bench ## compare with other S3 servers, in about ten minutes
+	$(BIN)/python -m bench --quick $(ARGS)
+
+lock: $(VENV)/installed-dev ## pin the newest dependencies pyproject.toml allows
+	$(COMPILE) --upgrade --build-deps-for editable --output-file requirements.lock pyproject.toml
+	$(COMPILE) --upgrade --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(COMPILE) --upgrade --extra bench --constraint requirements-dev.lock --output-file requirements-bench.lock \
+		pyproject.toml
+
+clean: ## remove what make and the tools made, but no data
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/created:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "ms3t needs Python 3.11 or newer, and none is on PATH as python3, python3.13, python3.12 or python3.11." >&2; \
+		echo "Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/installed: $(VENV)/created requirements.lock pyproject.toml
+	$(INSTALL) -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
+	$(INSTALL) -r requirements-dev.lock
+	touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed-dev requirements-bench.lock
+	$(INSTALL) -r requirements-bench.lock
+	touch $@

@@ -1,0 +1,230 @@
+"""Object bodies: a stream of bytes becomes UnixFS blocks on the way in, and is read back range by range.
+
+A body's memory is a few MiB whatever its size: one leaf is hashed and written in threads while the next one arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.store.blocks import Blocks
+from gateway.store.bulk import BulkPool, BulkWriter
+from mst.block import Block
+from mst.cid import CID, RAW
+from mst.fetch import drive_async
+from mst.limits import CHUNK_BYTES
+from mst.unixfs import FileBuilder, leaf_ranges
+
+LOOP_HASH_BYTES_MAX = 16 * 1024
+"""Largest body hashed on the event loop itself; for more a thread hop is the cheaper way."""
+
+
+class Digest(Protocol):
+    """An incremental checksum, as in hashlib."""
+
+    def update(self, data: bytes, /) -> object:
+        """Take more bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body that has arrived whole.
+
+    Attributes:
+        cid: the body's CID, a raw block or a UnixFS file.
+        size: its length in bytes.
+        md5: MD5 of the content.
+        sha256: SHA-256 of the content, if it was asked for or came for free.
+        leaves: (CID, length) of each leaf in order.
+        blocks: blocks not stored yet, for the commit that makes the body visible; the others are durable.
+    """
+
+    cid: CID
+    size: int
+    md5: bytes
+    sha256: bytes | None
+    leaves: tuple[tuple[CID, int], ...]
+    blocks: tuple[Block, ...]
+
+
+class BodyWriter:
+    """Takes one body.  End it with `finish` or `abort`.
+
+    Args:
+        bulk: where large bodies go.
+        threads: where hashing and writing is done.
+        inline_bytes: bodies up to this length (at most one leaf) are handed to the commit instead of a bulk segment.
+        digests: checksums to feed with the content.
+        sha256: whether `Body.sha256` is wanted even if the body has several leaves.
+    """
+
+    def __init__(
+        self,
+        bulk: BulkPool,
+        threads: Executor,
+        *,
+        inline_bytes: int,
+        digests: Sequence[Digest] = (),
+        sha256: bool = False,
+    ):
+        self._bulk_pool = bulk
+        self._threads = threads
+        self._inline_bytes = inline_bytes
+        self._digests = digests
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._sha256 = hashlib.sha256() if sha256 else None
+        self._pieces: list[bytes] = []
+        self._buffered = 0
+        self._size = 0
+        self._bulk: BulkWriter | None = None
+        self._builder = FileBuilder()
+        self._leaves: list[tuple[CID, int]] = []
+        self._busy: asyncio.Future[object] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes taken so far."""
+        return self._size
+
+    async def write(self, piece: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            StoreFull, StoreReadOnly: an earlier leaf could not be written.
+        """
+        self._size += len(piece)
+        self._buffered += len(piece)
+        # Strictly more than a leaf: only then is it certain that the body has several.
+        while self._buffered > CHUNK_BYTES:
+            cut = len(piece) - (self._buffered - CHUNK_BYTES)
+            leaf = b"".join((*self._pieces, piece[:cut]))
+            piece = piece[cut:]
+            self._pieces = []
+            self._buffered = len(piece)
+            await self._store(leaf)
+        self._pieces.append(piece)
+
+    async def finish(self) -> Body:
+        """The body is complete.
+
+        Raises:
+            StoreFull, StoreReadOnly: it could not be made durable; call `abort`.
+        """
+        last = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces = []
+        if self._size <= CHUNK_BYTES:
+            return await self._finish_single(last)
+        await self._store(last)
+        await self._settle()
+        root = await self._in_thread(self._finish_bulk)
+        sha256 = self._sha256.digest() if self._sha256 else None
+        return Body(root, self._size, self._md5.digest(), sha256, tuple(self._leaves), ())
+
+    async def abort(self) -> None:
+        """Forget the body; nothing of it stays."""
+        if self._busy is not None:
+            await asyncio.wait([self._busy])
+        if self._bulk is not None:
+            await asyncio.shield(self._in_thread(self._bulk.abort))
+
+    async def _finish_single(self, data: bytes) -> Body:
+        if len(data) <= LOOP_HASH_BYTES_MAX:
+            self._hash_content(data)
+            cid = CID.of(RAW, data)
+            self._feed_digests(data)
+        else:
+            md5 = self._in_thread(self._hash_content, data)
+            cid, _ = await asyncio.gather(self._in_thread(self._leaf_cid, data), md5)
+        blocks = (Block(cid, data),)
+        if len(data) > self._inline_bytes:
+            await self._in_thread(self._store_alone, cid, data)
+            blocks = ()
+        return Body(cid, self._size, self._md5.digest(), cid.digest, ((cid, len(data)),), blocks)
+
+    async def _store(self, leaf: bytes) -> None:
+        """Hash and write a leaf in the background, after the one before it."""
+        await self._settle()
+        self._busy = asyncio.gather(
+            self._in_thread(self._hash_content, leaf), self._in_thread(self._write_leaf, leaf)
+        )
+
+    async def _settle(self) -> None:
+        if self._busy is not None:
+            # Shielded: a cancelled request must not forget a thread that is still writing.
+            await asyncio.shield(self._busy)
+            self._busy = None
+
+    def _in_thread(self, function, *args):  # type: ignore[no-untyped-def]
+        return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+    def _hash_content(self, data: bytes) -> None:
+        # MD5 alone takes longer than everything else together: it has a thread of its own.
+        self._md5.update(data)
+
+    def _feed_digests(self, data: bytes) -> None:
+        for digest in self._digests:
+            digest.update(data)
+
+    def _leaf_cid(self, data: bytes) -> CID:
+        self._feed_digests(data)
+        return CID.of(RAW, data)
+
+    def _write_leaf(self, leaf: bytes) -> None:
+        if self._bulk is None:
+            self._bulk = self._bulk_pool.borrow()
+        cid = self._leaf_cid(leaf)
+        if self._sha256 is not None:
+            self._sha256.update(leaf)
+        self._bulk.append(cid, leaf)
+        self._leaves.append((cid, len(leaf)))
+        for block in self._builder.add_leaf(cid, len(leaf)):
+            self._bulk.append(*block)
+
+    def _finish_bulk(self) -> CID:
+        assert self._bulk is not None
+        root, blocks = self._builder.finish()
+        for block in blocks:
+            self._bulk.append(*block)
+        self._bulk.finish()
+        self._bulk = None
+        return root
+
+    def _store_alone(self, cid: CID, data: bytes) -> None:
+        self._bulk = self._bulk_pool.borrow()
+        self._bulk.append(cid, data)
+        self._bulk.finish()
+        self._bulk = None
+
+
+async def read_body(blocks: Blocks, body: CID, size: int, start: int, stop: int) -> AsyncIterator[bytes]:
+    """The bytes ``start`` to ``stop`` of a body, leaf by leaf, every one verified; the next leaf is read ahead.
+
+    Args:
+        blocks: where from.
+        body: the body's CID.
+        size: its length in bytes.
+        start: first byte.
+        stop: behind the last byte, at most ``size``.
+
+    Raises:
+        BlockMissing, BlockCorrupt: a leaf cannot be had; what was yielded before was right.
+    """
+    leaves = await drive_async(leaf_ranges(body, size, start, stop), blocks.read_many)
+    ahead: asyncio.Task[bytes] | None = None
+    try:
+        for number, (cid, offset, length) in enumerate(leaves):
+            data = await (ahead or blocks.read_async(cid, length))
+            ahead = None
+            if number + 1 < len(leaves):
+                following, _, following_length = leaves[number + 1]
+                ahead = asyncio.ensure_future(blocks.read_async(following, following_length))
+            first, last = max(start - offset, 0), min(stop - offset, length)
+            yield data if (first, last) == (0, length) else data[first:last]
+    finally:
+        if ahead is not None:
+            ahead.cancel()

@@ -1,0 +1,310 @@
+"""Group commit: one thread turns whatever mutations are waiting into one batch, one sync, one registry transaction.
+
+For each batch, in this order: preconditions are checked against the trees as they now are and edits applied; bodies,
+new nodes and signed commits are appended to the log and synced; the heads are moved by compare-and-swap in one durable
+registry transaction (the only commit point); the new heads become visible to readers; everybody is answered.  While
+one batch syncs the next one gathers, so no timer is needed: one caller waits for one sync, a hundred share one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
+
+import structlog
+
+from gateway.store.blocks import Blocks
+from gateway.store.change import Change, change_tree, commit_block, next_commit
+from gateway.store.errors import (
+    BucketExists,
+    BucketNotEmpty,
+    NoSuchBucket,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+)
+from gateway.store.log import CommitLog
+from gateway.store.mutations import (
+    Committed,
+    Delete,
+    DropBucket,
+    MakeBucket,
+    Mutation,
+    Put,
+    Record,
+    RegistryWrite,
+)
+from gateway.store.nodes import NodeCache
+from mst import tree
+from mst.block import Block
+from mst.layer import TreeParams
+from registry import heads
+from registry.database import Database, DatabaseFailed
+from registry.heads import Bucket, HeadMove
+from registry.space import SpaceKey
+
+BATCH_MUTATIONS_MAX = 512
+BATCH_BYTES_MAX = 32 * 1024 * 1024
+"""Bodies in one batch, in bytes; together they bound a batch's memory and the latency of its first member."""
+
+log = structlog.get_logger(__name__)
+
+Outcome: TypeAlias = Committed | Exception
+
+
+class _Waiting(NamedTuple):
+    mutation: Mutation
+    answer: asyncio.Future[Committed]
+
+
+class Committer:
+    """The one writer of heads, log and registry.
+
+    Args:
+        database: the registry.
+        blocks: read access to the trees.
+        nodes: the cache that new nodes are put into.
+        commit_log: where batches go.
+        key: what commits are signed with.
+        clock_ms: the time in milliseconds since 1970.
+        buckets: the current heads by bucket name; this object is updated and read without a lock.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        blocks: Blocks,
+        nodes: NodeCache,
+        commit_log: CommitLog,
+        key: SpaceKey,
+        clock_ms: Callable[[], int],
+        buckets: dict[str, Bucket],
+    ):
+        self._database = database
+        self._blocks = blocks
+        self._nodes = nodes
+        self._log = commit_log
+        self._key = key
+        self._clock_ms = clock_ms
+        self._buckets = buckets
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._left_over: _Waiting | None = None
+        self._failure: str | None = None
+        self._thread = threading.Thread(target=self._run, name="ms3t-committer", daemon=True)
+        self._thread.start()
+
+    @property
+    def failure(self) -> str | None:
+        """Why the store takes no more writes, or None while it does."""
+        return self._failure
+
+    async def submit(self, mutation: Mutation) -> Committed:
+        """Commit ``mutation`` and return when it is durable and visible.
+
+        Raises:
+            NoSuchBucket, BucketExists, BucketNotEmpty: the mutation does not fit the buckets as they are.
+            TreeLimitError: the bucket's tree would exceed a limit.
+            StoreFull, StoreReadOnly: it could not be made durable; it is not visible.
+            anything its ``check`` or ``write`` raises.
+        """
+        return await self.enqueue(mutation)
+
+    async def submit_all(self, mutations: Sequence[Mutation]) -> list[Committed | BaseException]:
+        """Commit several, in order where they concern one key; each has its own answer or error."""
+        return await asyncio.gather(*map(self.enqueue, mutations), return_exceptions=True)
+
+    def enqueue(self, mutation: Mutation) -> asyncio.Future[Committed]:
+        """`submit` without waiting."""
+        answer: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+        self._queue.put(_Waiting(mutation, answer))
+        return answer
+
+    def close(self) -> None:
+        """Finish what is queued and end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while batch := self._gather():
+            mutations = [waiting.mutation for waiting in batch]
+            try:
+                outcomes = self._commit(mutations)
+            except StoreReadOnly as error:
+                self._failure = str(error)
+                log.error("store is read-only until restarted", reason=str(error))
+                outcomes = [error] * len(batch)
+            except StoreError as error:
+                outcomes = [error] * len(batch)
+            except Exception as error:
+                # Nobody knows what was written: like a failed sync.
+                self._failure = f"the committer failed: {error!r}"
+                log.exception("store is read-only until restarted")
+                outcomes = [StoreReadOnly(self._failure)] * len(batch)
+            _deliver(batch, outcomes)
+
+    def _gather(self) -> list[_Waiting]:
+        """Everything that waits, up to the limits; a bucket's creation or deletion makes a batch of its own."""
+        first = self._left_over or self._queue.get()
+        self._left_over = None
+        if first is None:
+            return []
+        batch = [first]
+        size = _bytes(first.mutation)
+        while not _alone(first.mutation) and len(batch) < BATCH_MUTATIONS_MAX and size < BATCH_BYTES_MAX:
+            try:
+                waiting = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if waiting is None:
+                self._queue.put(None)
+                break
+            if _alone(waiting.mutation):
+                self._left_over = waiting
+                break
+            size += _bytes(waiting.mutation)
+            batch.append(waiting)
+        return batch
+
+    def _commit(self, mutations: list[Mutation]) -> Sequence[Outcome]:
+        if self._failure is not None:
+            raise StoreReadOnly(self._failure)
+        match mutations[0]:
+            case MakeBucket() as make:
+                return [self._make_bucket(make)]
+            case DropBucket() as drop:
+                return [self._drop_bucket(drop)]
+        return self._commit_objects(mutations)
+
+    def _commit_objects(self, mutations: list[Mutation]) -> list[Outcome]:
+        outcomes: list[Outcome | None] = [None] * len(mutations)
+        places_by_bucket: dict[str, list[int]] = {}
+        for place, mutation in enumerate(mutations):
+            if isinstance(mutation, Put | Delete):
+                places_by_bucket.setdefault(mutation.bucket, []).append(place)
+        blocks: list[Block] = []
+        moves: list[HeadMove] = []
+        fresh: list[tuple[Bucket, Change]] = []
+        for name, places in places_by_bucket.items():
+            bucket = self._buckets.get(name)
+            if bucket is None:
+                for place in places:
+                    outcomes[place] = NoSuchBucket(name)
+                continue
+            group = [m for place in places if isinstance(m := mutations[place], Put | Delete)]
+            params = TreeParams(bucket.bits, bucket.salt)
+            change = change_tree(bucket, group, self._blocks.load_nodes(params))
+            after = bucket
+            if change.after is not bucket:
+                blocks += change.blocks
+                blocks += (Block(new.cid, new.data) for new in change.nodes)
+                after, block = self._sign(change.after, bucket)
+                blocks.append(block)
+                moves.append(HeadMove(bucket.instance, bucket.commit, after))
+                fresh.append((after, change))
+            for place, outcome in zip(places, change.outcomes, strict=True):
+                done = isinstance(outcome, Committed)
+                outcomes[place] = replace(outcome, bucket=after) if done else outcome
+        if moves:
+            unstored = [b for b in dict.fromkeys(blocks) if not self._blocks.holds(b.cid)]
+            self._log.append(unstored, [move.bucket_after.commit for move in moves])
+        self._write_registry(mutations, moves, outcomes)
+        for after, change in fresh:
+            params = TreeParams(after.bits, after.salt)
+            for new in change.nodes:
+                self._nodes.add(params, new.cid, new.node, len(new.data))
+            self._buckets[after.name] = after
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _write_registry(
+        self, mutations: list[Mutation], moves: list[HeadMove], outcomes: list[Outcome | None]
+    ) -> None:
+        records = [
+            (place, mutation)
+            for place, mutation in enumerate(mutations)
+            if isinstance(mutation, Record)
+            or (isinstance(mutation, Put) and mutation.record and isinstance(outcomes[place], Committed))
+        ]
+        if not moves and not records:
+            return
+
+        def write(connection: heads.sa.Connection) -> None:
+            for move in moves:
+                heads.move_head(connection, move)
+            for place, mutation in records:
+                if isinstance(mutation, Put) and mutation.record:
+                    mutation.record(connection)
+                elif isinstance(mutation, Record):
+                    try:
+                        outcomes[place] = Committed(None, value=mutation.write(connection))
+                    except Exception as refusal:  # its answer; it has written nothing
+                        outcomes[place] = refusal
+
+        self._transact(write)
+
+    def _transact(self, write: RegistryWrite) -> None:
+        try:
+            with self._database.write() as connection:
+                write(connection)
+        except DatabaseFailed as error:
+            if error.disk_full:
+                raise StoreFull(str(error)) from error
+            raise StoreReadOnly(str(error)) from error
+
+    def _sign(self, after: Bucket, before: Bucket | None) -> tuple[Bucket, Block]:
+        previous = before.commit if before else None
+        after, commit = next_commit(self._key.did, after, previous, self._clock_ms())
+        block = commit_block(self._key.sign_commit(commit))
+        return replace(after, commit=block.cid), block
+
+    def _make_bucket(self, make: MakeBucket) -> Outcome:
+        if make.bucket in self._buckets:
+            return BucketExists(make.bucket)
+        now_ms = self._clock_ms()
+        bucket = Bucket(
+            name=make.bucket, instance=make.instance, commit=tree.EMPTY_ROOT, tree=tree.EMPTY_ROOT,
+            sequence=0, objects=0, size_bytes=0, bits=make.bits, salt=make.salt,
+            created_ms=now_ms, head_time_ms=now_ms,
+        )  # fmt: skip
+        bucket, block = self._sign(bucket, None)
+        empty = Block(tree.EMPTY_ROOT, tree.EMPTY_BLOCK)
+        self._log.append([empty, block], [block.cid])
+        self._transact(lambda connection: heads.insert_bucket(connection, bucket))
+        self._buckets[bucket.name] = bucket
+        return Committed(bucket)
+
+    def _drop_bucket(self, drop: DropBucket) -> Outcome:
+        bucket = self._buckets.get(drop.bucket)
+        if bucket is None:
+            return NoSuchBucket(drop.bucket)
+        if bucket.objects:
+            return BucketNotEmpty(drop.bucket)
+        self._log.append([], [], [bucket.instance])
+        self._transact(lambda connection: heads.delete_bucket(connection, bucket.instance, bucket.commit))
+        del self._buckets[bucket.name]
+        return Committed(bucket)
+
+
+def _alone(mutation: Mutation) -> bool:
+    return isinstance(mutation, MakeBucket | DropBucket)
+
+
+def _bytes(mutation: Mutation) -> int:
+    return sum(len(block.data) for block in mutation.blocks) if isinstance(mutation, Put) else 0
+
+
+def _deliver(batch: list[_Waiting], outcomes: Sequence[Outcome]) -> None:
+    def answer_all() -> None:
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            if waiting.answer.done():  # the caller was cancelled
+                continue
+            if isinstance(outcome, Exception):
+                waiting.answer.set_exception(outcome)
+            else:
+                waiting.answer.set_result(outcome)
+
+    batch[0].answer.get_loop().call_soon_threadsafe(answer_all)

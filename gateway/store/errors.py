@@ -1,0 +1,52 @@
+"""What can go wrong in the store.
+
+::
+
+    StoreError
+    ├── FolderLocked        another process owns the data folder
+    ├── StoreFull           no room (or less than the reserve): nothing was changed
+    ├── StoreReadOnly       a sync failed: what is on disk is unknown until the next start
+    ├── BlockMissing        no segment holds the block
+    ├── BlockCorrupt        the bytes at a block's place do not match its CID: never served
+    ├── NoSuchBucket        the bucket does not exist (any more)
+    ├── BucketExists        the name is taken
+    └── BucketNotEmpty      only empty buckets can be deleted
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Base of everything the store raises on purpose."""
+
+
+class FolderLocked(StoreError):
+    """Another process owns the data folder."""
+
+
+class StoreFull(StoreError):
+    """No room on the disk, or less than the configured reserve."""
+
+
+class StoreReadOnly(StoreError):
+    """A write that had to be durable failed; the store takes no more writes until it is started again."""
+
+
+class BlockMissing(StoreError):
+    """No segment holds the block."""
+
+
+class BlockCorrupt(StoreError):
+    """The bytes at a block's place do not match its CID."""
+
+
+class NoSuchBucket(StoreError):
+    """The bucket does not exist (any more)."""
+
+
+class BucketExists(StoreError):
+    """A bucket of that name exists."""
+
+
+class BucketNotEmpty(StoreError):
+    """The bucket still holds objects."""

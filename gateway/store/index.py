@@ -1,0 +1,149 @@
+"""Where every block lies.
+
+LMDB holds the places of blocks in the indexed part of each segment; a dictionary holds those of the newer batches and
+moves to LMDB in one synced transaction together with how far each segment is indexed.  So the index is always exactly
+right for a prefix of every segment, and recovery scans the rest.  It can be deleted: it is rebuilt from the segments.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import lmdb
+
+from mst.cid import CID
+
+RECENT_BLOCKS_MAX = 32_768
+"""Places held in memory (about 10 MB) before they move to LMDB."""
+
+_MAP_BYTES = 1 << 40  # address space, not disk: LMDB's file grows as it fills
+_PLACE = struct.Struct("<IQI")
+_END = struct.Struct("<Q")
+_SEGMENT = struct.Struct("<I")
+_CHAIN = struct.Struct("<Q36s")
+_CHAIN_KEY = b"chain"
+
+
+class Place(NamedTuple):
+    """Where a block's bytes lie: segment number, file offset and length in bytes."""
+
+    segment: int
+    offset: int
+    length: int
+
+
+class Chain(NamedTuple):
+    """The end of the commit log's chain of batches: the newest record and its sequence number."""
+
+    sequence: int
+    record: CID | None
+
+
+class BlockIndex:
+    """Places by block digest (the codec does not matter: equal digests are equal bytes).
+
+    Reading needs no lock and takes microseconds; adding is for any thread.
+
+    Args:
+        path: the folder of the LMDB environment.
+        read_only: read beside another process that writes; additions stay in memory.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool):
+        self._read_only = read_only
+        self._env = lmdb.open(
+            str(path), map_size=_MAP_BYTES, max_dbs=3, readonly=read_only, mode=0o600, readahead=False
+        )
+        self._blocks = self._env.open_db(b"blocks", create=not read_only)
+        self._ends_db = self._env.open_db(b"ends", create=not read_only)
+        self._chain_db = self._env.open_db(b"chain", create=not read_only)
+        self._lock = threading.Lock()
+        self._flush_lock = threading.Lock()
+        self._recent: dict[bytes, Place] = {}
+        self._flushing: dict[bytes, Place] = {}
+        self._ends: dict[int, int] = {}
+        self._chain = Chain(0, None)
+        with self._env.begin() as txn:
+            for key, value in txn.cursor(self._ends_db):
+                self._ends[_SEGMENT.unpack(key)[0]] = _END.unpack(value)[0]
+            chain = txn.get(_CHAIN_KEY, db=self._chain_db)
+            if chain:
+                sequence, record = _CHAIN.unpack(chain)
+                self._chain = Chain(sequence, CID.parse(record))
+
+    @property
+    def chain(self) -> Chain:
+        """The newest batch of the commit log that is indexed."""
+        return self._chain
+
+    def end(self, segment: int) -> int:
+        """How far ``segment`` is indexed: the file offset behind its last known batch, 0 if nothing is."""
+        return self._ends.get(segment, 0)
+
+    def get(self, digest: bytes) -> Place | None:
+        """The place of the block with that SHA-256, or None."""
+        place = self._recent.get(digest) or self._flushing.get(digest)
+        if place is not None:
+            return place
+        with self._env.begin(db=self._blocks) as txn:
+            packed = txn.get(digest)
+        return None if packed is None else Place._make(_PLACE.unpack(packed))
+
+    def add(
+        self,
+        segment: int,
+        places: Iterable[tuple[bytes, int, int]],
+        end: int,
+        chain: Chain | None = None,
+    ) -> None:
+        """Add the blocks of a durable batch that ends at file offset ``end`` of ``segment``."""
+        with self._lock:
+            for digest, offset, length in places:
+                self._recent[digest] = Place(segment, offset, length)
+            self._ends[segment] = end
+            if chain is not None:
+                self._chain = chain
+            full = len(self._recent) >= RECENT_BLOCKS_MAX and not self._read_only
+        if full and self._flush_lock.acquire(blocking=False):
+            threading.Thread(target=self._flush_and_unlock, name="ms3t-index", daemon=True).start()
+
+    def flush(self) -> None:
+        """Move everything to LMDB, durable when this returns.  A failure (a full disk) loses nothing."""
+        if not self._read_only:
+            self._flush_lock.acquire()
+            self._flush_and_unlock()
+
+    def close(self) -> None:
+        """Flush and close."""
+        self.flush()
+        self._env.close()
+
+    def _flush_and_unlock(self) -> None:
+        try:
+            with self._lock:
+                # In this order: a reader looks into _recent, then into _flushing.
+                self._flushing = self._recent
+                self._recent = {}
+                ends, chain = dict(self._ends), self._chain
+            try:
+                self._write(self._flushing, ends, chain)
+            except lmdb.Error:
+                with self._lock:
+                    self._recent = self._flushing | self._recent
+            self._flushing = {}
+        finally:
+            self._flush_lock.release()
+
+    def _write(self, places: dict[bytes, Place], ends: dict[int, int], chain: Chain) -> None:
+        with self._env.begin(write=True) as txn:
+            # Sorted: neighbouring keys share pages.
+            rows = [(digest, _PLACE.pack(*places[digest])) for digest in sorted(places)]
+            txn.cursor(self._blocks).putmulti(rows)
+            for segment, end in ends.items():
+                txn.put(_SEGMENT.pack(segment), _END.pack(end), db=self._ends_db)
+            if chain.record is not None:
+                txn.put(_CHAIN_KEY, _CHAIN.pack(chain.sequence, chain.record), db=self._chain_db)

@@ -1,0 +1,91 @@
+"""What can be asked of the committer, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection
+
+from mst.block import Block
+from mst.entry import Entry
+from registry.heads import Bucket
+
+Check: TypeAlias = Callable[[Entry | None], None]
+"""Looks at the key's entry as it is at the moment of commit (None: no object) and raises to refuse the mutation."""
+
+RegistryWrite: TypeAlias = Callable[[Connection], Any]
+"""Statements for the batch's registry transaction.  If it raises, it must not have written anything yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Make ``key`` name ``entry``.
+
+    Attributes:
+        bucket: the bucket's name.
+        key: the object's key.
+        entry: what it becomes.
+        blocks: blocks it refers to that are not stored yet.
+        check: see `Check`.
+        record: statements that belong to the same commit (the end of a multipart upload); must not raise.
+    """
+
+    bucket: str
+    key: bytes
+    entry: Entry
+    blocks: tuple[Block, ...] = ()
+    check: Check | None = None
+    record: RegistryWrite | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Make ``key`` name nothing; deleting what is not there changes nothing and is no error."""
+
+    bucket: str
+    key: bytes
+    check: Check | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MakeBucket:
+    """Create an empty bucket of that shape."""
+
+    bucket: str
+    bits: int
+    salt: bytes | None
+    instance: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DropBucket:
+    """Delete a bucket, if it is empty at the moment of commit."""
+
+    bucket: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write to the registry only, durable like everything else; answered with what ``write`` returns."""
+
+    write: RegistryWrite
+
+
+Mutation: TypeAlias = Put | Delete | MakeBucket | DropBucket | Record
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The answer to a mutation.
+
+    Attributes:
+        bucket: the bucket as the batch left it (for `DropBucket`: as it last was; for `Record`: None).
+        previous: what the key named before, for `Put` and `Delete`.
+        value: what a `Record` returned.
+    """
+
+    bucket: Bucket | None
+    previous: Entry | None = None
+    value: Any = None

@@ -1,0 +1,103 @@
+"""What happens to the segments at start: newer batches are indexed, torn tails cut, damage reported.
+
+Each segment is scanned from where the index knows it; a batch counts only if every byte of it agrees.  What follows
+the last whole batch is a torn tail, the normal trace of a crash or of a failed write, and is cut off.  If a whole
+batch follows the bad bytes, they are a torn middle: nothing is cut, the damage is reported, and the batches behind it
+keep serving.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.store.index import BlockIndex, Chain
+from gateway.store.segment import Segment
+from gateway.store.segments import Segments
+from mst import car
+from mst.segment import find_batch_after, scan
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What recovery found in one segment.
+
+    Attributes:
+        segment: the file's name.
+        batches: whole batches newly indexed.
+        torn_bytes: length of the tail that was cut off (or, reading only, is ignored).
+        damaged_at: file offset of damage in the middle, or None.
+    """
+
+    segment: str
+    batches: int
+    torn_bytes: int
+    damaged_at: int | None
+
+
+def recover(
+    segments: Segments,
+    index: BlockIndex,
+    *,
+    repair: bool,
+    progress: Callable[[Segment], None] | None = None,
+) -> list[Finding]:
+    """Bring ``index`` up to date with ``segments``.
+
+    Args:
+        segments: the folder's segments.
+        index: the index, right for a prefix of each.
+        repair: cut torn tails off; False to only read, beside a process that may be writing.
+        progress: called before each segment that has something new.
+
+    Returns:
+        One finding per segment that had anything new, torn or damaged.
+    """
+    findings = []
+    for kind in ("log", "bulk"):
+        for segment in segments.of_kind(kind):
+            start = max(index.end(segment.number), len(car.HEADER))
+            if segment.size <= start:
+                continue
+            if progress:
+                progress(segment)
+            findings.append(_recover_segment(segment, index, start, is_log=kind == "log", repair=repair))
+    return findings
+
+
+def _recover_segment(
+    segment: Segment, index: BlockIndex, start: int, *, is_log: bool, repair: bool
+) -> Finding:
+    with mmap.mmap(segment.fd, segment.size, access=mmap.ACCESS_READ) as mapped:
+        data = memoryview(mapped)
+        try:
+            batches, good, damaged_at = _index_batches(segment, index, data, start, is_log=is_log)
+        finally:
+            data.release()
+    torn = segment.size - good
+    if damaged_at is not None:
+        segment.poisoned = True
+    elif torn and repair:
+        segment.truncate(good)
+        segment.sync()
+    return Finding(segment.path.name, batches, torn, damaged_at)
+
+
+def _index_batches(
+    segment: Segment, index: BlockIndex, data: memoryview, start: int, *, is_log: bool
+) -> tuple[int, int, int | None]:
+    batches = 0
+    damaged_at: int | None = None
+    resume: int | None = start
+    while resume is not None:
+        good = resume
+        for batch in scan(data, resume):
+            good = batch.stop
+            batches += 1
+            chain = Chain(batch.record.sequence, batch.record_cid) if is_log else None
+            index.add(segment.number, batch.places, good, chain)
+        resume = find_batch_after(data, good) if good < len(data) else None
+        if resume is not None and damaged_at is None:
+            damaged_at = good
+    return batches, good, damaged_at

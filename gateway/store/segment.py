@@ -1,0 +1,135 @@
+"""One segment file: appended to by one writer, read by anybody, never written again after a failed write."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from gateway.store.errors import BlockCorrupt, StoreFull, StoreReadOnly
+from gateway.store.folder import PRIVATE_FILE_MODE, sync_directory
+from mst import car
+
+_IOV_MAX = 1024
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Segment:
+    """A segment file and how far it is written.
+
+    Args:
+        number: the segment's number, unique among all kinds.
+        path: its file.
+        fd: the open file.
+        size: its length in bytes, of which everything is whole batches.
+    """
+
+    def __init__(self, number: int, path: Path, fd: int, size: int):
+        self.number = number
+        self.path = path
+        self.fd = fd
+        self.size = size
+        self.poisoned = False
+
+    @classmethod
+    def create(cls, number: int, path: Path) -> Segment:
+        """Create the file with its CAR header, durable with its directory entry.
+
+        Raises:
+            StoreFull: no room; no file is left behind.
+        """
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE_MODE)
+        segment = cls(number, path, fd, 0)
+        try:
+            segment.append([car.HEADER])
+            segment.sync()
+            sync_directory(path.parent)
+        except BaseException:
+            segment.close()
+            path.unlink()
+            raise
+        return segment
+
+    @classmethod
+    def open(cls, number: int, path: Path, *, read_only: bool) -> Segment:
+        """Open an existing file."""
+        fd = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
+        return cls(number, path, fd, os.fstat(fd).st_size)
+
+    def append(self, buffers: Sequence[bytes]) -> None:
+        """Write ``buffers`` at the end, not yet durable.
+
+        Raises:
+            StoreFull: no room.  The segment is poisoned: its tail is torn and nothing is ever appended behind it.
+            StoreReadOnly: any other failure, likewise.
+        """
+        if self.poisoned:
+            raise StoreReadOnly(f"segment {self.path.name} took a failed write")
+        offset = self.size
+        try:
+            pending = iter(buffers)
+            while group := list(islice(pending, _IOV_MAX)):
+                offset += _write_all(self.fd, group, offset)
+        except OSError as error:
+            self.poisoned = True
+            if error.errno in _NO_ROOM:
+                raise StoreFull(f"no room to write to {self.path.name}: {error.strerror}") from error
+            raise StoreReadOnly(f"cannot write to {self.path.name}: {error.strerror}") from error
+        self.size = offset
+
+    def sync(self) -> None:
+        """Make everything appended so far durable.
+
+        Raises:
+            StoreReadOnly: the sync failed.  It is never tried again: after a failed sync the kernel may report
+                success for bytes that it dropped.
+        """
+        try:
+            os.fdatasync(self.fd)
+        except OSError as error:
+            self.poisoned = True
+            raise StoreReadOnly(f"cannot sync {self.path.name}: {error.strerror}") from error
+
+    def truncate(self, size: int) -> None:
+        """Drop everything behind ``size``.
+
+        Raises:
+            StoreReadOnly: the file system refused; the segment is poisoned.
+        """
+        try:
+            os.ftruncate(self.fd, size)
+        except OSError as error:
+            self.poisoned = True
+            raise StoreReadOnly(f"cannot truncate {self.path.name}: {error.strerror}") from error
+        self.size = size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes at ``offset``, unverified.
+
+        Raises:
+            BlockCorrupt: the disk fails, or the file ends early.
+        """
+        try:
+            data = os.pread(self.fd, length, offset)
+        except OSError as error:
+            raise BlockCorrupt(f"cannot read {self.path.name} at {offset}: {error.strerror}") from error
+        if len(data) != length:
+            raise BlockCorrupt(f"{self.path.name} ends before {offset + length}")
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)
+
+
+def _write_all(fd: int, buffers: list[bytes], offset: int) -> int:
+    """Write all of ``buffers``, however the kernel splits it; returns the number of bytes."""
+    total = sum(map(len, buffers))
+    written = os.pwritev(fd, buffers, offset)
+    if written < total:
+        rest = memoryview(b"".join(buffers))
+        while written < total:
+            written += os.pwrite(fd, rest[written:], offset + written)
+    return total

@@ -1,0 +1,76 @@
+"""All segment files of a data folder: their names and numbers, opening, creating, reading by number."""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from gateway.store.errors import BlockMissing
+from gateway.store.segment import Segment
+
+Kind: TypeAlias = Literal["log", "bulk"]
+
+_NAME = re.compile(r"(log|bulk)-(\d{8})\.car")
+
+
+class Segments:
+    """The segments of one folder.
+
+    Args:
+        path: the folder of the files.
+        read_only: open for reading beside another process that writes.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool):
+        self._path = path
+        self._read_only = read_only
+        self._by_number: dict[int, tuple[Kind, Segment]] = {}
+        self._creating = threading.Lock()
+        for file in sorted(path.iterdir()) if path.exists() else ():
+            match = _NAME.fullmatch(file.name)
+            if match:
+                kind: Kind = "log" if match[1] == "log" else "bulk"
+                number = int(match[2])
+                self._by_number[number] = (kind, Segment.open(number, file, read_only=read_only))
+
+    def of_kind(self, kind: Kind) -> list[Segment]:
+        """The segments of ``kind``, oldest first."""
+        return [s for _, (k, s) in sorted(self._by_number.items()) if k == kind]
+
+    def create(self, kind: Kind) -> Segment:
+        """Create the next segment; durable when this returns.
+
+        Raises:
+            StoreFull: no room.
+        """
+        with self._creating:
+            number = max(self._by_number, default=0) + 1
+            segment = Segment.create(number, self._path / f"{kind}-{number:08d}.car")
+            self._by_number[number] = (kind, segment)
+            return segment
+
+    def read(self, number: int, offset: int, length: int) -> bytes:
+        """The bytes at a place, unverified.
+
+        Raises:
+            BlockMissing: no such segment.
+            BlockCorrupt: the disk fails, or the file ends early.
+        """
+        try:
+            _, segment = self._by_number[number]
+        except KeyError:
+            raise BlockMissing(f"segment {number} is gone") from None
+        return segment.read(offset, length)
+
+    @property
+    def size_bytes(self) -> int:
+        """The length of all segments together."""
+        return sum(segment.size for _, segment in self._by_number.values())
+
+    def close(self) -> None:
+        """Close every file."""
+        for _, segment in self._by_number.values():
+            segment.close()
+        self._by_number.clear()

@@ -1,0 +1,98 @@
+"""The tables, in one schema that SQLite and PostgreSQL both take.
+
+What is here is what the newest migration leaves behind; a test compares the two.  Keys of objects are binary columns
+and upload ids are lower-case hexadecimal, because a text column sorts by the locale in PostgreSQL and S3 sorts bytes.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from mst.limits import CID_BYTES, INSTANCE_BYTES, KEY_BYTES_MAX, SALT_BYTES
+
+SCHEMA_REVISION = "0001"
+"""The newest migration this code knows."""
+
+ETAG_BYTES = 16
+"""A part's ETag: the md5 of its bytes."""
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+buckets = sa.Table(
+    "buckets",
+    metadata,
+    sa.Column("instance", sa.LargeBinary(INSTANCE_BYTES), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("commit", sa.LargeBinary(CID_BYTES), nullable=False),
+    sa.Column("tree", sa.LargeBinary(CID_BYTES), nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Column("objects", sa.BigInteger, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("bits", sa.SmallInteger, nullable=False),
+    sa.Column("salt", sa.LargeBinary(SALT_BYTES)),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("head_time_ms", sa.BigInteger, nullable=False),
+    sa.Column("shipped", sa.LargeBinary(CID_BYTES)),
+    sa.Column("config", sa.JSON(none_as_null=True)),
+)
+
+credentials = sa.Table(
+    "credentials",
+    metadata,
+    sa.Column("access_key", sa.Text, primary_key=True),
+    sa.Column("secret", sa.Text, nullable=False),
+    sa.Column("owner_id", sa.Text, nullable=False),
+    sa.Column("display_name", sa.Text, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("disabled", sa.Boolean, nullable=False),
+)
+
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("upload_id", sa.Text, primary_key=True),
+    sa.Column(
+        "instance",
+        sa.LargeBinary(INSTANCE_BYTES),
+        sa.ForeignKey("buckets.instance", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Column("key", sa.LargeBinary(KEY_BYTES_MAX), nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("meta", sa.LargeBinary, nullable=False),
+    sa.Index(None, "instance", "key", "upload_id"),
+)
+
+parts = sa.Table(
+    "parts",
+    metadata,
+    sa.Column(
+        "upload_id",
+        sa.Text,
+        sa.ForeignKey("uploads.upload_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("etag", sa.LargeBinary(ETAG_BYTES), nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("checksums", sa.LargeBinary, nullable=False),
+    sa.Column("modified_ms", sa.BigInteger, nullable=False),
+    # Last, because a page of parts is listed without it and it can be longer than a database page.
+    sa.Column("leaves", sa.LargeBinary, nullable=False),
+)
+
+store_state = sa.Table(
+    "store_state",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+)

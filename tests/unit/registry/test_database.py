@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from registry import state
+from registry.database import Database, DatabaseError, DatabaseFailed, DatabaseNewer, require_durable
+from registry.heads import Bucket, insert_bucket, load_all
+from registry.migrations import runner
+from registry.schema import SCHEMA_REVISION, metadata
+
+MakeBucket = Callable[..., Bucket]
+
+
+def test_a_commit_is_durable_before_it_returns(database: Database) -> None:
+    with database.write() as connection:
+        assert connection.execute(sa.text("PRAGMA journal_mode")).scalar() == "wal"
+        assert connection.execute(sa.text("PRAGMA synchronous")).scalar() == 2
+        assert connection.execute(sa.text("PRAGMA foreign_keys")).scalar() == 1
+
+
+def test_refuses_a_journal_mode_that_did_not_take() -> None:
+    # SQLite answers "memory" to WAL here, as it answers "delete" on file systems without shared memory.
+    connection = sqlite3.connect(":memory:")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    with pytest.raises(DatabaseError, match="journal mode is 'memory'"):
+        require_durable(connection)
+    connection.close()
+
+
+@pytest.mark.parametrize("setting", ["OFF", "NORMAL"])
+def test_refuses_a_weaker_sync(path: Path, setting: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {setting}")
+    with pytest.raises(DatabaseError, match="not FULL"):
+        require_durable(connection)
+    connection.close()
+
+
+@pytest.mark.parametrize("existing_mode", [None, 0o644])
+def test_only_the_owner_can_read_the_files(path: Path, existing_mode: int | None) -> None:
+    if existing_mode is not None:
+        path.touch(existing_mode)
+    old_umask = os.umask(0)
+    try:
+        database = Database.open(path)
+    finally:
+        os.umask(old_umask)
+    with database.write() as connection:
+        state.put(connection, "a", b"1")
+    files = list(path.parent.iterdir())
+    assert {file.name for file in files} == {"registry.db", "registry.db-wal", "registry.db-shm"}
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    database.close()
+
+
+def test_the_migrations_end_at_the_schema_of_the_code(database: Database) -> None:
+    assert runner.newest() == SCHEMA_REVISION
+    with database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_schema_fits_postgresql() -> None:
+    from sqlalchemy.dialects import postgresql
+
+    tables = "\n".join(
+        str(sa.schema.CreateTable(table).compile(dialect=postgresql.dialect()))
+        for table in metadata.sorted_tables
+    )
+    assert "BYTEA" in tables
+    assert "BLOB" not in tables
+
+
+def test_opening_again_finds_what_was_written(path: Path, make_bucket: MakeBucket) -> None:
+    first = Database.open(path)
+    with first.write() as connection:
+        insert_bucket(connection, make_bucket())
+    first.close()
+    first.close()
+    second = Database.open(path)
+    with second.read() as connection:
+        assert load_all(connection) == [make_bucket()]
+    second.close()
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_refuses_a_newer_database(path: Path, read_only: bool) -> None:
+    Database.open(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE alembic_version SET version_num = '9000'")
+    connection.commit()
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(DatabaseNewer, match=r"schema 9000.*newer ms3t"):
+        Database.open(path, read_only=read_only)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_refuses_files_that_are_no_registry(path: Path, read_only: bool) -> None:
+    path.write_bytes(b"not SQLite at all " * 100)
+    with pytest.raises(DatabaseError, match="cannot open the registry|failed"):
+        Database.open(path, read_only=read_only)
+    path.unlink()
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE somebodys (a)")
+    connection.close()
+    with pytest.raises(DatabaseError, match="of something else"):
+        Database.open(path, read_only=read_only)
+
+
+def test_reading_only_needs_a_database(path: Path) -> None:
+    with pytest.raises(DatabaseError, match="there is no registry at"):
+        Database.open(path, read_only=True)
+    assert not path.exists()
+    path.touch()
+    with pytest.raises(DatabaseError, match="start the server once"):
+        Database.open(path, read_only=True)
+
+
+def test_a_failed_transaction_leaves_nothing(database: Database, make_bucket: MakeBucket) -> None:
+    with pytest.raises(ZeroDivisionError), database.write() as connection:
+        insert_bucket(connection, make_bucket())
+        raise ZeroDivisionError
+    with database.read() as connection:
+        assert load_all(connection) == []
+
+
+def test_a_half_done_migration_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "upgrade", _upgrade_and_fail(runner.upgrade))
+    with pytest.raises(ZeroDivisionError):
+        Database.open(path)
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
+    connection.close()
+
+
+def _upgrade_and_fail(upgrade: Callable[[sa.Connection], None]) -> Callable[[sa.Connection], None]:
+    def fail(connection: sa.Connection) -> None:
+        upgrade(connection)
+        raise ZeroDivisionError
+
+    return fail
+
+
+def test_reads_see_one_snapshot_and_never_wait(database: Database) -> None:
+    with database.write() as connection:
+        state.put(connection, "a", b"old")
+    with database.read() as reader:
+        assert state.get(reader, "a") == b"old"
+        with database.write() as writer:
+            state.put(writer, "a", b"new")
+            assert state.get(reader, "a") == b"old"
+        assert state.get(reader, "a") == b"old"
+    with database.read() as reader:
+        assert state.get(reader, "a") == b"new"
+
+
+def test_threads_take_turns_writing(database: Database) -> None:
+    def count_up() -> None:
+        for _ in range(50):
+            with database.write() as connection:
+                value = int(state.get(connection, "n") or b"0")
+                state.put(connection, "n", str(value + 1).encode())
+
+    threads = [threading.Thread(target=count_up) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as connection:
+        assert state.get(connection, "n") == b"200"
+
+
+def test_a_reader_cannot_write(database: Database, path: Path) -> None:
+    beside = Database.open(path, read_only=True)
+    for opened in (database, beside):
+        with pytest.raises(DatabaseFailed, match="readonly"), opened.read() as connection:
+            state.put(connection, "a", b"1")
+    with pytest.raises(DatabaseError, match="reading only"), beside.write():
+        pass
+    beside.close()
+
+
+def test_a_full_disk_is_told_apart(database: Database) -> None:
+    with pytest.raises(DatabaseFailed) as caught, database.write() as connection:
+        connection.execute(sa.text("PRAGMA max_page_count = 1"))
+        for number in range(100):
+            state.put(connection, f"{number}", bytes(4000))
+    assert caught.value.disk_full
+    with pytest.raises(DatabaseFailed) as other, database.write() as connection:
+        connection.execute(sa.text("SELECT nothing"))
+    assert not other.value.disk_full
+
+
+def test_reads_beside_a_live_server_and_after_it_was_killed(path: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from registry import state; from registry.database import Database\n"
+        "database = Database.open(Path(sys.argv[1]))\n"
+        "with database.write() as connection: state.put(connection, 'a', b'1')\n"
+        "print('ready', flush=True); time.sleep(60)\n"
+    )
+    server = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE)
+    assert server.stdout is not None
+    with server:
+        try:
+            assert server.stdout.readline() == b"ready\n"
+            _assert_readable(path)
+        finally:
+            server.send_signal(signal.SIGKILL)
+    assert path.with_name("registry.db-wal").stat().st_size > 0
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    shutil.copy(path, copy)
+    shutil.copy(path.with_name("registry.db-wal"), copy)
+    _assert_readable(copy / "registry.db")
+    _assert_readable(path)
+
+
+def test_reads_a_stopped_folder(path: Path) -> None:
+    database = Database.open(path)
+    with database.write() as connection:
+        state.put(connection, "a", b"1")
+    database.close()
+    assert [file.name for file in path.parent.iterdir()] == ["registry.db"]
+    _assert_readable(path)
+
+
+def test_reads_a_stopped_folder_on_a_read_only_medium(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database.open(path)
+    with database.write() as connection:
+        state.put(connection, "a", b"1")
+    database.close()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    _assert_readable(path)
+    assert [file.name for file in path.parent.iterdir()] == ["registry.db"]
+
+
+def _assert_readable(path: Path) -> None:
+    database = Database.open(path, read_only=True)
+    with database.read() as connection:
+        assert state.get(connection, "a") == b"1"
+    database.close()
