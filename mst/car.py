@@ -112,9 +112,7 @@ class Reader:
         else:
             least, most = CID_BYTES, CAR_SECTION_BYTES_MAX
         if not least <= length <= most:
-            raise FormatError(
-                f"CAR header or section of {length} bytes; {least} to {most} are allowed"
-            )
+            raise FormatError(f"CAR header or section of {length} bytes; {least} to {most} are allowed")
         end = start + length
         return (start, end) if end <= len(self._buffer) else None
 

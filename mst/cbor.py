@@ -16,9 +16,7 @@ from mst.cid import CID
 from mst.errors import FormatError
 from mst.limits import BLOCK_BYTES_MAX, CBOR_DEPTH_MAX
 
-Value: TypeAlias = (
-    "bool | int | float | str | bytes | CID | Sequence[Value] | Mapping[str, Value] | None"
-)
+Value: TypeAlias = "bool | int | float | str | bytes | CID | Sequence[Value] | Mapping[str, Value] | None"
 """What DAG-CBOR can say.  Decoding gives lists and dicts; a `CID` is a link."""
 
 # Major types, as the top three bits of an item's first byte (RFC 8949 3.1).
@@ -91,11 +89,15 @@ def decode_item(data: bytes, pos: int) -> tuple[Value, int]:
         FormatError: as for `decode`.
     """
     try:
-        return _decode(data, pos, 0)
+        item = _decode(data, pos, 0)
     except IndexError:
         raise FormatError("document is truncated") from None
     except UnicodeDecodeError:
         raise FormatError("text is not UTF-8") from None
+    # A slice beyond the end comes out short without an error, but positions only grow: one look at the last is enough.
+    if item[1] > len(data):
+        raise FormatError("document is truncated")
+    return item
 
 
 def skip(data: bytes, pos: int) -> int:
@@ -168,9 +170,7 @@ def _encode(value: Value, out: list[bytes], depth: int) -> None:
         _encode_container(value, out, depth)
 
 
-def _encode_container(
-    value: Sequence[Value] | Mapping[str, Value], out: list[bytes], depth: int
-) -> None:
+def _encode_container(value: Sequence[Value] | Mapping[str, Value], out: list[bytes], depth: int) -> None:
     if depth == CBOR_DEPTH_MAX:
         raise FormatError(f"value nests deeper than {CBOR_DEPTH_MAX}")
     if isinstance(value, list | tuple):
@@ -218,12 +218,12 @@ def _decode(data: bytes, pos: int, depth: int) -> tuple[Value, int]:
     major = first & _MAJOR
     if major == TEXT:
         end = pos + n
-        return str(_slice(data, pos, end), "utf-8"), end
+        return data[pos:end].decode(), end
     if major == UINT:
         return n, pos
     if major == BYTES:
         end = pos + n
-        return _slice(data, pos, end), end
+        return data[pos:end], end
     if major == NEGATIVE:
         return -1 - n, pos
     if depth == CBOR_DEPTH_MAX:
@@ -231,11 +231,7 @@ def _decode(data: bytes, pos: int, depth: int) -> tuple[Value, int]:
     return _decode_container(data, pos, major, n, depth + 1)
 
 
-def _decode_container(
-    data: bytes, pos: int, major: int, count: int, depth: int
-) -> tuple[Value, int]:
-    if count > len(data) - pos:
-        raise FormatError("document is truncated")
+def _decode_container(data: bytes, pos: int, major: int, count: int, depth: int) -> tuple[Value, int]:
     if major == MAP:
         return _decode_map(data, pos, count, depth)
     if major != ARRAY:
@@ -251,13 +247,16 @@ def _decode_map(data: bytes, pos: int, count: int, depth: int) -> tuple[dict[str
     result: dict[str, Value] = {}
     previous = b""
     for i in range(count):
-        n, pos = read_head(data, pos, TEXT)
+        n = data[pos] - TEXT
+        pos += 1
+        if not 0 <= n <= _IMMEDIATE_MAX:
+            n, pos = read_head(data, pos - 1, TEXT)
         end = pos + n
-        key = _slice(data, pos, end)
+        key = data[pos:end]
         if i and (n < len(previous) or (n == len(previous) and key <= previous)):
             raise FormatError("map keys out of order or repeated")
         previous = key
-        result[str(key, "utf-8")], pos = _decode(data, end, depth)
+        result[key.decode()], pos = _decode(data, end, depth)
     return result, pos
 
 
@@ -267,16 +266,10 @@ def _wide_argument(data: bytes, pos: int, low_bits: int) -> tuple[int, int]:
         raise FormatError("indefinite length or reserved head")
     width, least = wide
     end = pos + width
-    n = int.from_bytes(_slice(data, pos, end), "big")
+    n = int.from_bytes(data[pos:end], "big")
     if n < least:
         raise FormatError("number or length is not in its shortest form")
     return n, end
-
-
-def _slice(data: bytes, pos: int, end: int) -> bytes:
-    if end > len(data):
-        raise FormatError("document is truncated")
-    return data[pos:end]
 
 
 def _decode_link(data: bytes, pos: int) -> tuple[CID, int]:
@@ -294,7 +287,9 @@ def _decode_simple(data: bytes, pos: int, first: int) -> tuple[bool | float | No
     if first != _FLOAT64:
         raise FormatError("simple value, float or tag that DAG-CBOR does not have")
     end = pos + _DOUBLE.size
-    number: float = _DOUBLE.unpack(_slice(data, pos, end))[1]
+    if end > len(data):
+        raise FormatError("document is truncated")
+    number: float = _DOUBLE.unpack_from(data, pos)[1]
     if not isfinite(number):
         raise FormatError("NaN and infinity have no form in DAG-CBOR")
     return number, end

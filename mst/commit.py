@@ -82,9 +82,7 @@ class Commit:
         if not _is_text(self.space, SPACE_DID_BYTES_MAX) or not self.space.startswith("did:"):
             raise FormatError("the space of a commit is not a DID")
         if not _is_text(self.bucket, BUCKET_NAME_BYTES_MAX):
-            raise FormatError(
-                f"the bucket name of a commit must have 1 to {BUCKET_NAME_BYTES_MAX} bytes"
-            )
+            raise FormatError(f"the bucket name of a commit must have 1 to {BUCKET_NAME_BYTES_MAX} bytes")
         if type(self.instance) is not bytes or len(self.instance) != INSTANCE_BYTES:
             raise FormatError(f"the instance of a commit must have {INSTANCE_BYTES} bytes")
         for link in (self.tree, self.versions, self.prev):

@@ -138,9 +138,7 @@ def _encode_meta(meta: Mapping[str, cbor.Value] | CID) -> bytes:
         return cbor.LINK_HEAD + CID.parse(meta)
     encoded = cbor.encode(meta)
     if not meta or len(encoded) > ENTRY_META_INLINE_BYTES_MAX:
-        raise FormatError(
-            f"inline metadata must be 1 to {ENTRY_META_INLINE_BYTES_MAX} bytes and not an empty map"
-        )
+        raise FormatError(f"inline metadata must be 1 to {ENTRY_META_INLINE_BYTES_MAX} bytes and not an empty map")
     return encoded
 
 

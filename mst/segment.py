@@ -86,7 +86,8 @@ class BatchRecord:
         fields = cbor.decode(data, limit_bytes=BATCH_RECORD_BYTES_MAX)
         if not isinstance(fields, list) or len(fields) != 10 or fields[0] != _NAME:  # noqa: PLR2004
             raise FormatError("not a batch record")
-        if fields[1] != RECORD_VERSION:
+        # True and 1.0 equal 1 as well.
+        if type(fields[1]) is not int or fields[1] != RECORD_VERSION:
             raise FormatError(f"batch record of unknown version {fields[1]!r}")
         numbers, (previous, heads, commits, drops) = (
             [fields[2], fields[4], fields[5], fields[6]],

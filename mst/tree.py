@@ -246,6 +246,9 @@ def apply(
     for level in reversed(levels):
         for work in level:
             _finish(work, new)
+    if first.result is None:
+        emptied = [] if root == EMPTY_ROOT else [NewNode(EMPTY_ROOT, EMPTY_BLOCK, EMPTY)]
+        return Applied(EMPTY_ROOT, emptied)
     return (yield from _trim(first.result, new))
 
 
@@ -394,10 +397,8 @@ def _finish(work: _Work, new: dict[CID, NewNode]) -> None:
         new[work.result] = NewNode(work.result, data, node)
 
 
-def _trim(top: CID | None, new: dict[CID, NewNode]) -> Fetch[Node, Applied]:
+def _trim(top: CID, new: dict[CID, NewNode]) -> Fetch[Node, Applied]:
     """Drop nodes without keys from the top, down to the first that has some."""
-    if top is None:
-        return Applied(EMPTY_ROOT, [NewNode(EMPTY_ROOT, EMPTY_BLOCK, EMPTY)])
     while True:
         if top in new:
             node = new[top].node

@@ -179,9 +179,7 @@ class FileBuilder:
         block = Block.of(DAG_PB, encode_file_node(links))
         blocks.append(block)
         tsize = len(block.data) + sum(link.tsize for link in links)
-        self._push(
-            level + 1, FileLink(block.cid, tsize, sum(link.blocksize for link in links)), blocks
-        )
+        self._push(level + 1, FileLink(block.cid, tsize, sum(link.blocksize for link in links)), blocks)
 
 
 def encode_file_node(links: Sequence[FileLink]) -> bytes:
@@ -222,9 +220,7 @@ def decode_file_node(data: bytes) -> FileNode:
     if varint.decode(match[2])[0] != len(data) - match.end(2):
         raise FormatError("file node whose data has a wrong length")
     # Most sizes of a file are equal: each is decoded once.
-    numbers = {
-        raw: varint.decode(raw)[0] for raw in {*raw_sizes, *(raw for _, _, raw in raw_links)}
-    }
+    numbers = {raw: varint.decode(raw)[0] for raw in {*raw_sizes, *(raw for _, _, raw in raw_links)}}
     links = []
     for (length, cid, tsize), blocksize in zip(raw_links, raw_sizes, strict=True):
         if length[0] != _LINK_FIXED_BYTES + len(tsize):
@@ -280,10 +276,7 @@ def leaf_ranges(root: CID, size_bytes: int, start: int, stop: int) -> Fetch[byte
         # The same node may stand in many places (a file of zeros): ask for it once, decode it once.
         wanted = list(dict.fromkeys(place.cid for place in level))
         loaded = yield wanted
-        nodes = {
-            cid: (decode_file_node(data), len(data))
-            for cid, data in zip(wanted, loaded, strict=True)
-        }
+        nodes = {cid: (decode_file_node(data), len(data)) for cid, data in zip(wanted, loaded, strict=True)}
         below: list[_Place] = []
         for place in level:
             below += _children(place, *nodes[place.cid], start, stop)
@@ -302,9 +295,7 @@ class _Place(NamedTuple):
     tsize: int | None
 
 
-def _children(
-    place: _Place, node: FileNode, node_bytes: int, start: int, stop: int
-) -> list[_Place]:
+def _children(place: _Place, node: FileNode, node_bytes: int, start: int, stop: int) -> list[_Place]:
     if node.filesize != place.size_bytes:
         raise FormatError("file node of another size than stated above it")
     if place.tsize not in (None, node_bytes + sum(link.tsize for link in node.links)):

@@ -9,6 +9,7 @@ A request passes them in this order:
 ``headers``        the raw header list becomes one mapping, with duplicates refused
 ``target``         the raw request target becomes bucket, key and query, decoded once
 ``sigv4``          who signed it, and what was promised about the body
+``unsupported``    what would silently not happen is refused
 ``chunked``        the aws-chunked framing is taken off a body (only of a verified request)
 ``checksums``      what the client claims the body hashes to, and the proof
 ``preconditions``  If-Match and its relatives, on reads, writes and copy sources

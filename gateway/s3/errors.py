@@ -7,6 +7,7 @@ same name, as Amazon S3 adds them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -30,6 +31,7 @@ _KINDS: dict[str, ErrorKind] = {
         400, "The authorization query parameters that you provided are not valid."
     ),
     "BadDigest": ErrorKind(400, "The Content-MD5 you specified did not match what we received."),
+    "BadRequest": ErrorKind(400, "An error occurred when parsing the HTTP request."),
     "BucketAlreadyExists": ErrorKind(
         409,
         "The requested bucket name is not available. The bucket namespace is shared by all users"
@@ -63,9 +65,7 @@ _KINDS: dict[str, ErrorKind] = {
     "InvalidArgument": ErrorKind(400, "Invalid Argument"),
     "InvalidBucketName": ErrorKind(400, "The specified bucket is not valid."),
     "InvalidDigest": ErrorKind(400, "The Content-MD5 you specified was invalid."),
-    "InvalidLocationConstraint": ErrorKind(
-        400, "The specified location-constraint is not valid"
-    ),
+    "InvalidLocationConstraint": ErrorKind(400, "The specified location-constraint is not valid"),
     "InvalidPart": ErrorKind(
         400,
         "One or more of the specified parts could not be found. The part may not have been"
@@ -88,8 +88,7 @@ _KINDS: dict[str, ErrorKind] = {
     ),
     "MalformedXML": ErrorKind(
         400,
-        "The XML you provided was not well-formed or did not validate against our published"
-        " schema",
+        "The XML you provided was not well-formed or did not validate against our published schema",
     ),
     "MaxMessageLengthExceeded": ErrorKind(400, "Your request was too big."),
     "MetadataTooLarge": ErrorKind(
@@ -121,6 +120,11 @@ _KINDS: dict[str, ErrorKind] = {
     "PreconditionFailed": ErrorKind(
         412, "At least one of the pre-conditions you specified did not hold"
     ),
+    "RequestHeaderSectionTooLarge": ErrorKind(
+        400,
+        "Your request header and query parameters used to make the request exceed the maximum"
+        " allowed size.",
+    ),
     "RequestTimeTooSkewed": ErrorKind(
         403, "The difference between the request time and the server's time is too large."
     ),
@@ -145,6 +149,7 @@ CODES: Final[Mapping[str, ErrorKind]] = MappingProxyType(_KINDS)
 """Every error code the gateway answers with."""
 
 _BODYLESS_STATUSES: Final = frozenset({304})
+_NOT_IN_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 class S3Error(Exception):
@@ -153,7 +158,6 @@ class S3Error(Exception):
     Args:
         code: one of :data:`CODES`; anything else is a programming error (``KeyError``).
         message: replaces the code's default message.
-        headers: response headers that belong to the refusal.
         fields: extra XML elements, in order, named exactly as on the wire.
     """
 
@@ -162,8 +166,6 @@ class S3Error(Exception):
         code: str,
         message: str | None = None,
         /,
-        *,
-        headers: Mapping[str, str] | None = None,
         **fields: str | int,
     ) -> None:
         kind = CODES[code]
@@ -172,10 +174,15 @@ class S3Error(Exception):
         self.status: Final = kind.status
         self.message: Final = message or kind.message
         self.fields: Final[Mapping[str, str | int]] = fields
-        self.headers: Final[Mapping[str, str]] = headers or {}
+        self.headers: dict[str, str] = {}
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+    def with_headers(self, headers: Mapping[str, str]) -> S3Error:
+        """Add response headers that belong to the refusal (an ETag beside a 304), and return it."""
+        self.headers.update(headers)
+        return self
 
     def document(self, *, resource: str, request_id: str) -> bytes:
         """Return the XML error document; empty where HTTP allows no body (304).
@@ -187,11 +194,16 @@ class S3Error(Exception):
         if self.status in _BODYLESS_STATUSES:
             return b""
         extra = "".join(
-            f"<{name}>{escape(str(value))}</{name}>" for name, value in self.fields.items()
+            f"<{name}>{_shown(str(value))}</{name}>" for name, value in self.fields.items()
         )
         return (
             f"{DECLARATION}<Error><Code>{self.code}</Code>"
-            f"<Message>{escape(self.message)}</Message>{extra}"
+            f"<Message>{_shown(self.message)}</Message>{extra}"
             f"<Resource>{escape(resource)}</Resource>"
             f"<RequestId>{escape(request_id)}</RequestId></Error>"
         ).encode()
+
+
+def _shown(text: str) -> str:
+    """What a client sent, in a document that any client can parse: whatever the text, even a NUL."""
+    return escape(_NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text))

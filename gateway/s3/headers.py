@@ -1,13 +1,14 @@
 """One view of a request's header list, shared by the signature check and by every reader.
 
 If the signature were checked over one reading of the headers and the request carried out by
-another, a second ``x-amz-copy-source`` or one in other letters could be slipped past the signer. So the
-raw list is folded once, names in lower case, and a second value for a name that means something to
-us is refused.
+another, a second ``x-amz-copy-source`` or one in other letters could be slipped past the signer. So
+the raw list is folded once, names in lower case, and a second value for a name that means something
+to us is refused.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NewType
 
@@ -40,6 +41,7 @@ _SINGLE: Final = frozenset(
     }
 )
 _AMZ: Final = "x-amz-"
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110 5.6.2, in lower case
 _AUTH_PARAMETERS: Final = frozenset(
     {
         "x-amz-algorithm",
@@ -60,8 +62,7 @@ _names: dict[bytes, str] = {}  # header names repeat on every request: fold each
 
 def _lower(raw: bytes) -> str:
     name = raw.decode("latin-1").lower()
-    if not raw.isascii():
-        raise S3Error("InvalidArgument", "A header name is not ASCII.")
+    _check_name(name)
     if len(raw) <= _NAME_BYTES_MAX and len(_names) < _NAMES_MAX:
         _names[raw] = name
     return name
@@ -99,6 +100,11 @@ def fold(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
     return Headers(headers)
 
 
+def _check_name(name: str) -> None:
+    if _TOKEN.fullmatch(name) is None:
+        raise S3Error("InvalidArgument", "A header name is malformed.", ArgumentName=name)
+
+
 def has_control(text: str) -> bool:
     """Return whether ``text`` has a C0 control other than TAB, or DEL: unfit for any header."""
     return any((c < " " and c != "\t") or c == "\x7f" for c in text)
@@ -107,9 +113,9 @@ def has_control(text: str) -> bool:
 def with_hoisted(headers: Headers, query: Mapping[str, str]) -> Headers:
     """Return ``headers`` plus the ``x-amz-*`` headers that a presigned URL carries in its query.
 
-    The JavaScript and Go SDKs move headers such as ``x-amz-meta-*`` and ``x-amz-checksum-*`` into the
-    query when they presign; the query is signed whole, so these count as headers. Call it only for a
-    request whose query string was verified.
+    The JavaScript and Go SDKs move headers such as ``x-amz-meta-*`` and ``x-amz-checksum-*`` into
+    the query when they presign; the query is signed whole, so these count as headers. Call it only
+    for a request whose query string was verified.
 
     Raises:
         S3Error: ``InvalidArgument`` when a header is given in both places or twice.
@@ -119,6 +125,7 @@ def with_hoisted(headers: Headers, query: Mapping[str, str]) -> Headers:
         name = parameter.lower()
         if not name.startswith(_AMZ) or name in _AUTH_PARAMETERS:
             continue
+        _check_name(name)
         if name in merged:
             raise S3Error(
                 "InvalidArgument", "A header was given more than once.", ArgumentName=name

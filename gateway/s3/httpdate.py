@@ -93,9 +93,7 @@ def format_basic(seconds: int) -> str:
 @lru_cache(maxsize=_CACHED_SECONDS)
 def _whole_second(seconds: int) -> str:
     t = datetime.fromtimestamp(seconds, UTC)
-    return (
-        f"{t.year:04d}-{t.month:02d}-{t.day:02d}T{t.hour:02d}:{t.minute:02d}:{t.second:02d}"
-    )
+    return f"{t.year:04d}-{t.month:02d}-{t.day:02d}T{t.hour:02d}:{t.minute:02d}:{t.second:02d}"
 
 
 def format_iso(milliseconds: int) -> str:

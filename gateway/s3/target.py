@@ -1,9 +1,9 @@
 """From a raw request target to (bucket, key, query), decoded once and strictly.
 
 HTTP libraries normalise: they drop fragments, fold ``%2F`` and ``/``, turn bad UTF-8 into
-replacement characters. Two spellings would then name one object for one layer and two for another. So the
-target is taken apart here, from its raw text, and nobody else decodes any of it. Anything that cannot
-be decoded in exactly one way is refused.
+replacement characters. Two spellings would then name one object for one layer and two for another.
+So the target is taken apart here, from its raw text, and nobody else decodes any of it. Anything
+that cannot be decoded in exactly one way is refused.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def check_key(key: str) -> str:
     """Return ``key`` if an object may have it.
 
     Raises:
-        S3Error: ``KeyTooLongError`` above 1024 UTF-8 bytes; ``InvalidURI`` for an empty key, a NUL, a
-            lone surrogate, or ``..`` segments that would leave the bucket if the key were a path.
+        S3Error: ``KeyTooLongError`` above 1024 UTF-8 bytes; ``InvalidURI`` for an empty key, a NUL,
+            a lone surrogate, or ``..`` segments that would leave the bucket if the key were a path.
     """
     try:
         size_bytes = len(key) if key.isascii() else len(key.encode())
@@ -121,8 +121,8 @@ def decode_component(text: str, *, plus_is_space: bool = False) -> str:
 
     Args:
         text: raw text; a caller has made sure that it is visible ASCII.
-        plus_is_space: the rule of query strings. Every client measured sends a space as ``%20`` and a
-            plus as ``%2B`` in queries, so only hand-made URLs depend on it, and these are forms.
+        plus_is_space: the rule of query strings. Every client measured sends a space as ``%20`` and
+            a plus as ``%2B`` in queries, so only hand-made URLs depend on it, and these are forms.
 
     Raises:
         S3Error: ``InvalidURI`` for ``%`` without two hex digits, or bytes that are not UTF-8.
@@ -144,7 +144,8 @@ def parse_query(raw_query: str) -> dict[str, str]:
 
     Raises:
         S3Error: ``InvalidURI`` for what cannot be decoded or holds a NUL; ``InvalidArgument`` for a
-            parameter given twice: S3 has none that may be, and two readers could pick different ones.
+            parameter given twice: S3 has none that may be, and two readers could pick different
+            ones.
     """
     query: dict[str, str] = {}
     if not raw_query:
@@ -152,11 +153,12 @@ def parse_query(raw_query: str) -> dict[str, str]:
     for pair in raw_query.split("&"):
         if not pair:
             continue
-        raw_name, _, raw_value = pair.partition("=")
-        name = decode_component(raw_name, plus_is_space=True)
-        value = decode_component(raw_value, plus_is_space=True)
-        if "\0" in name or "\0" in value:
-            raise S3Error("InvalidURI")
+        name, _, value = pair.partition("=")
+        if "%" in pair or "+" in pair:
+            name = decode_component(name, plus_is_space=True)
+            value = decode_component(value, plus_is_space=True)
+            if "\0" in name or "\0" in value:
+                raise S3Error("InvalidURI")
         if name in query:
             raise S3Error(
                 "InvalidArgument", "A query parameter was given twice.", ArgumentName=name

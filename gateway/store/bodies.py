@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from gateway.store.blocks import Blocks
 from gateway.store.bulk import BulkPool, BulkWriter
@@ -18,7 +18,10 @@ from mst.block import Block
 from mst.cid import CID, RAW
 from mst.fetch import drive_async
 from mst.limits import CHUNK_BYTES
-from mst.unixfs import FileBuilder, leaf_ranges
+from mst.unixfs import FileBuilder, Leaf, leaf_ranges
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
 
 LOOP_HASH_BYTES_MAX = 16 * 1024
 """Largest body hashed on the event loop itself; for more a thread hop is the cheaper way."""
@@ -29,6 +32,9 @@ class Digest(Protocol):
 
     def update(self, data: bytes, /) -> object:
         """Take more bytes."""
+
+WINDOW_BYTES = 1 << 30
+"""How much of a body's leaves is looked up at once, which bounds the memory of reading a huge one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,7 @@ class BodyWriter:
         self._bulk: BulkWriter | None = None
         self._builder = FileBuilder()
         self._leaves: list[tuple[CID, int]] = []
-        self._busy: asyncio.Future[object] | None = None
+        self._busy: asyncio.Future[Any] | None = None
 
     @property
     def size(self) -> int:
@@ -109,20 +115,27 @@ class BodyWriter:
             await self._store(leaf)
         self._pieces.append(piece)
 
-    async def finish(self) -> Body:
+    async def finish(self, verify: Callable[[bytes, bytes | None], None] | None = None) -> Body:
         """The body is complete.
+
+        Args:
+            verify: called with the content's MD5 and SHA-256 (None unless it was asked for or came for free) when all
+                digests are final and before anything is made durable; raises to refuse the body.
 
         Raises:
             StoreFull, StoreReadOnly: it could not be made durable; call `abort`.
+            anything ``verify`` raises; call `abort`.
         """
         last = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces = []
         if self._size <= CHUNK_BYTES:
-            return await self._finish_single(last)
+            return await self._finish_single(last, verify)
         await self._store(last)
         await self._settle()
-        root = await self._in_thread(self._finish_bulk)
         sha256 = self._sha256.digest() if self._sha256 else None
+        if verify is not None:
+            verify(self._md5.digest(), sha256)
+        root = await self._in_thread(self._finish_bulk)
         return Body(root, self._size, self._md5.digest(), sha256, tuple(self._leaves), ())
 
     async def abort(self) -> None:
@@ -132,7 +145,7 @@ class BodyWriter:
         if self._bulk is not None:
             await asyncio.shield(self._in_thread(self._bulk.abort))
 
-    async def _finish_single(self, data: bytes) -> Body:
+    async def _finish_single(self, data: bytes, verify: Callable[[bytes, bytes | None], None] | None) -> Body:
         if len(data) <= LOOP_HASH_BYTES_MAX:
             self._hash_content(data)
             cid = CID.of(RAW, data)
@@ -140,11 +153,14 @@ class BodyWriter:
         else:
             md5 = self._in_thread(self._hash_content, data)
             cid, _ = await asyncio.gather(self._in_thread(self._leaf_cid, data), md5)
-        blocks = (Block(cid, data),)
+        if verify is not None:
+            verify(self._md5.digest(), cid.digest)
+        blocks: tuple[Block, ...] = (Block(cid, data),)
         if len(data) > self._inline_bytes:
             await self._in_thread(self._store_alone, cid, data)
             blocks = ()
-        return Body(cid, self._size, self._md5.digest(), cid.digest, ((cid, len(data)),), blocks)
+        leaves = ((cid, len(data)),) if data else ()
+        return Body(cid, self._size, self._md5.digest(), cid.digest, leaves, blocks)
 
     async def _store(self, leaf: bytes) -> None:
         """Hash and write a leaf in the background, after the one before it."""
@@ -159,7 +175,7 @@ class BodyWriter:
             await asyncio.shield(self._busy)
             self._busy = None
 
-    def _in_thread(self, function, *args):  # type: ignore[no-untyped-def]
+    def _in_thread(self, function: Callable[[Unpack[Args]], T], *args: *Args) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     def _hash_content(self, data: bytes) -> None:
@@ -201,7 +217,9 @@ class BodyWriter:
         self._bulk = None
 
 
-async def read_body(blocks: Blocks, body: CID, size: int, start: int, stop: int) -> AsyncIterator[bytes]:
+async def read_body(
+    blocks: Blocks, body: CID, size: int, start: int, stop: int
+) -> AsyncGenerator[bytes, None]:
     """The bytes ``start`` to ``stop`` of a body, leaf by leaf, every one verified; the next leaf is read ahead.
 
     Args:
@@ -214,7 +232,16 @@ async def read_body(blocks: Blocks, body: CID, size: int, start: int, stop: int)
     Raises:
         BlockMissing, BlockCorrupt: a leaf cannot be had; what was yielded before was right.
     """
-    leaves = await drive_async(leaf_ranges(body, size, start, stop), blocks.read_many)
+    for first in range(start, stop, WINDOW_BYTES):
+        last = min(first + WINDOW_BYTES, stop)
+        leaves = await drive_async(leaf_ranges(body, size, first, last), blocks.read_many)
+        async for piece in _read_leaves(blocks, leaves, first, last):
+            yield piece
+
+
+async def _read_leaves(
+    blocks: Blocks, leaves: Sequence[Leaf], start: int, stop: int
+) -> AsyncGenerator[bytes, None]:
     ahead: asyncio.Task[bytes] | None = None
     try:
         for number, (cid, offset, length) in enumerate(leaves):

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 import structlog
+from sqlalchemy import Connection
 
 from gateway.store.blocks import Blocks
 from gateway.store.change import Change, change_tree, commit_block, next_commit
@@ -207,8 +208,7 @@ class Committer:
                 moves.append(HeadMove(bucket.instance, bucket.commit, after))
                 fresh.append((after, change))
             for place, outcome in zip(places, change.outcomes, strict=True):
-                done = isinstance(outcome, Committed)
-                outcomes[place] = replace(outcome, bucket=after) if done else outcome
+                outcomes[place] = replace(outcome, bucket=after) if isinstance(outcome, Committed) else outcome
         if moves:
             unstored = [b for b in dict.fromkeys(blocks) if not self._blocks.holds(b.cid)]
             self._log.append(unstored, [move.bucket_after.commit for move in moves])
@@ -232,7 +232,7 @@ class Committer:
         if not moves and not records:
             return
 
-        def write(connection: heads.sa.Connection) -> None:
+        def write(connection: Connection) -> None:
             for move in moves:
                 heads.move_head(connection, move)
             for place, mutation in records:

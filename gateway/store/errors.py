@@ -6,6 +6,7 @@
     ├── FolderLocked        another process owns the data folder
     ├── StoreFull           no room (or less than the reserve): nothing was changed
     ├── StoreReadOnly       a sync failed: what is on disk is unknown until the next start
+    ├── IndexUnusable       the block index cannot be opened; it can be made anew from the segments
     ├── BlockMissing        no segment holds the block
     ├── BlockCorrupt        the bytes at a block's place do not match its CID: never served
     ├── NoSuchBucket        the bucket does not exist (any more)
@@ -30,6 +31,10 @@ class StoreFull(StoreError):
 
 class StoreReadOnly(StoreError):
     """A write that had to be durable failed; the store takes no more writes until it is started again."""
+
+
+class IndexUnusable(StoreError):
+    """The block index cannot be opened."""
 
 
 class BlockMissing(StoreError):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import lmdb
 
+from gateway.store.errors import IndexUnusable
 from mst.cid import CID
 
 RECENT_BLOCKS_MAX = 32_768
@@ -26,6 +27,7 @@ _END = struct.Struct("<Q")
 _SEGMENT = struct.Struct("<I")
 _CHAIN = struct.Struct("<Q36s")
 _CHAIN_KEY = b"chain"
+_DATABASES = (b"blocks", b"ends", b"chain")
 
 
 class Place(NamedTuple):
@@ -51,16 +53,15 @@ class BlockIndex:
     Args:
         path: the folder of the LMDB environment.
         read_only: read beside another process that writes; additions stay in memory.
+
+    Raises:
+        IndexUnusable: LMDB cannot open it, or (``read_only``) no writer has made it yet.
     """
 
     def __init__(self, path: Path, *, read_only: bool):
         self._read_only = read_only
-        self._env = lmdb.open(
-            str(path), map_size=_MAP_BYTES, max_dbs=3, readonly=read_only, mode=0o600, readahead=False
-        )
-        self._blocks = self._env.open_db(b"blocks", create=not read_only)
-        self._ends_db = self._env.open_db(b"ends", create=not read_only)
-        self._chain_db = self._env.open_db(b"chain", create=not read_only)
+        self._env = _open(path, read_only=read_only)
+        self._blocks, self._ends_db, self._chain_db = (self._env.open_db(name) for name in _DATABASES)
         self._lock = threading.Lock()
         self._flush_lock = threading.Lock()
         self._recent: dict[bytes, Place] = {}
@@ -79,6 +80,11 @@ class BlockIndex:
     def chain(self) -> Chain:
         """The newest batch of the commit log that is indexed."""
         return self._chain
+
+    @property
+    def segments(self) -> set[int]:
+        """The numbers of all segments that have ever been indexed."""
+        return set(self._ends)
 
     def end(self, segment: int) -> int:
         """How far ``segment`` is indexed: the file offset behind its last known batch, 0 if nothing is."""
@@ -147,3 +153,24 @@ class BlockIndex:
                 txn.put(_SEGMENT.pack(segment), _END.pack(end), db=self._ends_db)
             if chain.record is not None:
                 txn.put(_CHAIN_KEY, _CHAIN.pack(chain.sequence, chain.record), db=self._chain_db)
+
+
+def _open(path: Path, *, read_only: bool) -> lmdb.Environment:
+    try:
+        env = lmdb.open(
+            str(path), map_size=_MAP_BYTES, max_dbs=len(_DATABASES), readonly=read_only, mode=0o600, readahead=False
+        )
+    except (lmdb.Error, OSError) as error:
+        advice = (
+            "start the server once, it makes the index anew"
+            if read_only
+            else "everything in it is also in the segments, so if it is broken move it away and start again"
+        )
+        raise IndexUnusable(f"cannot open the block index {path}: {error}; {advice}") from error
+    try:
+        for name in _DATABASES:
+            env.open_db(name, create=not read_only)
+    except lmdb.Error as error:
+        env.close()
+        raise IndexUnusable(f"the block index {path} is unfinished: start the server once") from error
+    return env

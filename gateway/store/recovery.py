@@ -3,7 +3,7 @@
 Each segment is scanned from where the index knows it; a batch counts only if every byte of it agrees.  What follows
 the last whole batch is a torn tail, the normal trace of a crash or of a failed write, and is cut off.  If a whole
 batch follows the bad bytes, they are a torn middle: nothing is cut, the damage is reported, and the batches behind it
-keep serving.
+keep serving.  A segment that is gone, or shorter than the index knows it, is damage too.
 """
 
 from __future__ import annotations
@@ -52,18 +52,45 @@ def recover(
         progress: called before each segment that has something new.
 
     Returns:
-        One finding per segment that had anything new, torn or damaged.
+        One finding per segment that had anything new, torn, damaged or missing.
     """
     findings = []
+    if repair:  # beside a process that writes, the index may know newer segments than were there to be opened
+        findings += [_missing(number) for number in sorted(index.segments - segments.numbers)]
+        # A number given again would make the index take the new file's first batches for those of the lost one.
+        segments.reserve(max(index.segments, default=0))
     for kind in ("log", "bulk"):
         for segment in segments.of_kind(kind):
-            start = max(index.end(segment.number), len(car.HEADER))
-            if segment.size <= start:
+            indexed = index.end(segment.number)
+            if segment.size < indexed:
+                if repair:  # likewise
+                    segment.poisoned = True
+                    findings.append(Finding(segment.path.name, 0, 0, damaged_at=segment.size))
+                continue
+            if segment.size <= len(car.HEADER):
+                if repair:
+                    _complete_header(segment)
+                continue
+            start = max(indexed, len(car.HEADER))
+            if segment.size == start:
                 continue
             if progress:
                 progress(segment)
             findings.append(_recover_segment(segment, index, start, is_log=kind == "log", repair=repair))
     return findings
+
+
+def _missing(number: int) -> Finding:
+    return Finding(f"segment {number:08d}", 0, 0, damaged_at=0)
+
+
+def _complete_header(segment: Segment) -> None:
+    """A process may have ended between creating the file and writing its header; no batch was ever in it."""
+    if segment.size == len(car.HEADER) and segment.read(0, segment.size) == car.HEADER:
+        return
+    segment.truncate(0)
+    segment.append([car.HEADER])
+    segment.sync()
 
 
 def _recover_segment(

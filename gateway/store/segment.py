@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from gateway.store.errors import BlockCorrupt, StoreFull, StoreReadOnly
+from gateway.store.errors import BlockCorrupt, StoreError, StoreFull, StoreReadOnly
 from gateway.store.folder import PRIVATE_FILE_MODE, sync_directory
 from mst import car
 
 _IOV_MAX = 1024
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE}
+"""Errors that pass: of room on the disk, or of file descriptors."""
 
 
 class Segment:
@@ -38,17 +39,23 @@ class Segment:
         """Create the file with its CAR header, durable with its directory entry.
 
         Raises:
-            StoreFull: no room; no file is left behind.
+            StoreFull: no room, or no file descriptor; no file is left behind.
+            StoreReadOnly: any other failure, likewise.
         """
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE_MODE)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE_MODE)
+        except OSError as error:
+            raise _failure(f"cannot create {path.name}", error) from error
         segment = cls(number, path, fd, 0)
         try:
             segment.append([car.HEADER])
             segment.sync()
             sync_directory(path.parent)
-        except BaseException:
+        except BaseException as error:
             segment.close()
             path.unlink()
+            if isinstance(error, OSError):
+                raise _failure(f"cannot create {path.name}", error) from error
             raise
         return segment
 
@@ -74,9 +81,7 @@ class Segment:
                 offset += _write_all(self.fd, group, offset)
         except OSError as error:
             self.poisoned = True
-            if error.errno in _NO_ROOM:
-                raise StoreFull(f"no room to write to {self.path.name}: {error.strerror}") from error
-            raise StoreReadOnly(f"cannot write to {self.path.name}: {error.strerror}") from error
+            raise _failure(f"cannot write to {self.path.name}", error) from error
         self.size = offset
 
     def sync(self) -> None:
@@ -122,6 +127,11 @@ class Segment:
     def close(self) -> None:
         """Close the file."""
         os.close(self.fd)
+
+
+def _failure(what: str, error: OSError) -> StoreError:
+    kind = StoreFull if error.errno in _NO_ROOM else StoreReadOnly
+    return kind(f"{what}: {error.strerror}")
 
 
 def _write_all(fd: int, buffers: list[bytes], offset: int) -> int:

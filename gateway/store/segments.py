@@ -28,12 +28,23 @@ class Segments:
         self._read_only = read_only
         self._by_number: dict[int, tuple[Kind, Segment]] = {}
         self._creating = threading.Lock()
+        self._newest = 0
         for file in sorted(path.iterdir()) if path.exists() else ():
             match = _NAME.fullmatch(file.name)
             if match:
                 kind: Kind = "log" if match[1] == "log" else "bulk"
                 number = int(match[2])
                 self._by_number[number] = (kind, Segment.open(number, file, read_only=read_only))
+                self._newest = max(self._newest, number)
+
+    @property
+    def numbers(self) -> set[int]:
+        """The numbers of all segments."""
+        return set(self._by_number)
+
+    def reserve(self, number: int) -> None:
+        """Give new segments higher numbers than ``number``."""
+        self._newest = max(self._newest, number)
 
     def of_kind(self, kind: Kind) -> list[Segment]:
         """The segments of ``kind``, oldest first."""
@@ -46,8 +57,9 @@ class Segments:
             StoreFull: no room.
         """
         with self._creating:
-            number = max(self._by_number, default=0) + 1
+            number = self._newest + 1
             segment = Segment.create(number, self._path / f"{kind}-{number:08d}.car")
+            self._newest = number
             self._by_number[number] = (kind, segment)
             return segment
 

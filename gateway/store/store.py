@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
@@ -74,14 +75,18 @@ class Store:
     def __init__(self, folder: DataFolder, settings: StoreSettings, *, read_only: bool):
         self.folder = folder
         self._settings = settings
-        self.database = Database.open(folder.registry, read_only=read_only)
         self._nodes = NodeCache(settings.node_cache_bytes)
+        with ExitStack() as opened:
+            self.database = Database.open(folder.registry, read_only=read_only)
+            opened.callback(self.database.close)
+            # Heads before segments: a head that was read must find its blocks, written before it moved.
+            with self.database.read() as connection:
+                self._buckets = {bucket.name: bucket for bucket in heads.load_all(connection)}
+            self._segments = Segments(folder.segments, read_only=read_only)
+            opened.callback(self._segments.close)
+            self._index = BlockIndex(folder.index, read_only=read_only)
+            opened.pop_all()
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="ms3t-io")
-        # Heads before segments: a head that was read must find its blocks, written before it moved.
-        with self.database.read() as connection:
-            self._buckets = {bucket.name: bucket for bucket in heads.load_all(connection)}
-        self._segments = Segments(folder.segments, read_only=read_only)
-        self._index = BlockIndex(folder.index, read_only=read_only)
         self.blocks = Blocks(self._index, self._segments, self._nodes, self._threads)
         self.findings: list[Finding] = []
         self._committer: Committer | None = None
@@ -102,6 +107,7 @@ class Store:
 
         Raises:
             DatabaseError: the registry cannot be opened safely.
+            IndexUnusable: the block index is damaged.
         """
         store = cls(folder, settings, read_only=False)
         store.findings = recover(store._segments, store._index, repair=True, progress=progress)
@@ -123,6 +129,7 @@ class Store:
 
         Raises:
             DatabaseError: there is no registry, or it is not of this release.
+            IndexUnusable: there is no block index yet.
         """
         store = cls(folder, settings, read_only=True)
         store.findings = recover(store._segments, store._index, repair=False)
@@ -214,7 +221,7 @@ class Store:
             self._bulk, self._threads, inline_bytes=inline, digests=digests, sha256=sha256
         )
 
-    def read_body(self, entry: Entry, start: int, stop: int) -> AsyncIterator[bytes]:
+    def read_body(self, entry: Entry, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The bytes ``start`` to ``stop`` of the entry's object; see `gateway.store.bodies.read_body`."""
         return read_body(self.blocks, entry.body, entry.size, start, stop)
 

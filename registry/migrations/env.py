@@ -1,4 +1,7 @@
-"""What Alembic runs to apply migrations: always on the connection, and in the transaction, that the caller opened."""
+"""What Alembic runs to apply migrations: on the connection, and in the transaction, that the caller opened.
+
+SQLite's DDL is transactional, so a start that is killed half way leaves the old schema.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,6 @@ from alembic import context
 
 from registry.schema import metadata
 
-context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=metadata,
-    # SQLite's DDL is transactional, and a start that is killed half way must leave the old schema.
-    transactional_ddl=True,
-)
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 with context.begin_transaction():
     context.run_migrations()

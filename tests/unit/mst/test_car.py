@@ -13,9 +13,9 @@ from mst import car, cbor, varint
 from mst.block import Block
 from mst.cid import CID, DAG_CBOR, RAW
 from mst.errors import FormatError
-from mst.limits import BLOCK_BYTES_MAX, CAR_HEADER_BYTES_MAX
-from mst.unixfs import leaf_ranges
 from mst.fetch import drive
+from mst.limits import BLOCK_BYTES_MAX, CAR_HEADER_BYTES_MAX, CAR_SECTION_BYTES_MAX
+from mst.unixfs import leaf_ranges
 
 ROOT = CID.from_text("bafybeigrcfkiz6y2jcb2xqymu2tlgyjh44oqrzsukv66wrx3qpzxm7vzru")
 BLOCKS = [Block.of(RAW, b""), Block.of(RAW, b"x" * 300), Block.of(DAG_CBOR, b"\xa0")]
@@ -99,7 +99,7 @@ def test_frozen_files_that_are_not_whole(vectors: Path, name: str, blocks: int, 
 
     def read_all() -> None:
         for block in reader.feed((vectors / "car" / name).read_bytes()):
-            seen.append(block)  # noqa: PERF402 - those before the error count
+            seen.append(block)
         reader.finish()
 
     with pytest.raises(FormatError, match=reason):
@@ -133,6 +133,7 @@ def _with_header(body: bytes) -> bytes:
         _with_header(cbor.encode({"roots": None, "version": 1})),
         _with_header(cbor.encode({"roots": ["x"], "version": 1})),
         _with_header(cbor.encode({"version": 1})),
+        _with_header(cbor.encode({"rootz": [ROOT], "version": 1})),
         _with_header(cbor.encode({"roots": [ROOT], "version": 1, "x": 1})),
         _with_header(cbor.encode({"roots": [ROOT], "version": 1}) + b"\x00"),
         car.HEADER + b"\x00",
@@ -150,6 +151,19 @@ def test_bad_framing_is_refused(data: bytes) -> None:
         read(data)
     with pytest.raises(FormatError):
         read(data, 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        varint.encode(CAR_HEADER_BYTES_MAX + 1),
+        car.HEADER + varint.encode(CAR_SECTION_BYTES_MAX + 1),
+        car.HEADER + b"\xff" * 8 + b"\x7f",
+    ],
+)
+def test_a_length_over_its_limit_is_not_waited_for(data: bytes) -> None:
+    with pytest.raises(FormatError, match="allowed"):
+        list(car.Reader().feed(data))
 
 
 def test_an_error_is_repeated() -> None:

@@ -121,6 +121,21 @@ def test_nesting_is_bounded_in_both_directions() -> None:
         cbor.encode(endless)
 
 
+@pytest.mark.parametrize("key", ["00", "17", "20", "4161", "80", "a0", "f6", "d82a582500" + LINK.hex()])
+@pytest.mark.parametrize("before", ["", "7896" + "61" * 150])
+def test_map_keys_are_text(key: str, before: str) -> None:
+    # With something before it, so that a length below zero would find bytes to read.
+    document = f"82{before or '00'}a1{key}00"
+    with pytest.raises(FormatError, match="another type"):
+        cbor.decode(bytes.fromhex(document))
+
+
+@pytest.mark.parametrize("hexed", ["c0", "c100", "c249010000000000000000", "d74100", "d82b00", "d90100" + "00"])
+def test_other_tags_are_refused(hexed: str) -> None:
+    with pytest.raises(FormatError):
+        cbor.decode(bytes.fromhex(hexed))
+
+
 @pytest.mark.parametrize("unit", [b"\x81", b"\xa1\x60", b"\xd8\x2a", b"\x9b" + b"\xff" * 8, b"\xc1"])
 def test_hostile_nesting_is_refused(unit: bytes) -> None:
     with pytest.raises(FormatError):
@@ -201,9 +216,7 @@ def test_published_fixtures(third_party: Callable[[str], Path]) -> None:
 
 
 def test_published_negative_fixtures(third_party: Callable[[str], Path]) -> None:
-    cases = json.loads(
-        third_party("dagcbor/negative-fixtures/dag-cbor/decode/duplicate-keys.json").read_text()
-    )
+    cases = json.loads(third_party("dagcbor/negative-fixtures/dag-cbor/decode/duplicate-keys.json").read_text())
     assert [case["name"] for case in cases if _accepts(bytes.fromhex(case["hex"]))] == []
 
 

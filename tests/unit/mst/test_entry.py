@@ -29,6 +29,11 @@ FORMS = [
         Entry(BODY, 24, 256, MD5, {"t": "text/plain"}),
         f"85{LINK}{BODY.hex()}181819010050{MD5.hex()}a161746a746578742f706c61696e",
     ),
+    # Line ends are bytes like any others, whatever a regular expression thinks of them.
+    (
+        Entry(CID.from_digest(RAW, b"\n" * 32), 0x0A0A, 0x0A0A0A0A, b"\n" * 18, CID.from_digest(DAG_CBOR, b"\n" * 32)),
+        f"85{LINK}01551220{'0a' * 32}190a0a1a0a0a0a0a52{'0a' * 18}{LINK}01711220{'0a' * 32}",
+    ),
 ]
 
 

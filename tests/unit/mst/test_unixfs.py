@@ -93,9 +93,7 @@ def test_cids_agree_with_two_public_implementations(vector: dict[str, Any]) -> N
         assert len(blocks) <= vector["blocks"]
         leaves = drive(leaf_ranges(root, size, 0, size), lambda cids: [blocks[c] for c in cids])
         content = b"".join(counting_bytes(size))
-        assert [content[leaf.offset :][: leaf.size_bytes] for leaf in leaves] == [
-            blocks[leaf.cid] for leaf in leaves
-        ]
+        assert [content[leaf.offset :][: leaf.size_bytes] for leaf in leaves] == [blocks[leaf.cid] for leaf in leaves]
         assert b"".join(blocks[leaf.cid] for leaf in leaves) == content
 
 
@@ -112,9 +110,7 @@ def test_cids_agree_with_kubo(third_party: Callable[[str], Path]) -> None:
 
 def test_the_byte_form_of_a_node() -> None:
     first, second = CID.of(RAW, b"abcd"), CID.of(RAW, b"e")
-    data = bytes.fromhex(
-        f"122a0a24{first.hex()}12001804122a0a24{second.hex()}120018010a080802180520042001"
-    )
+    data = bytes.fromhex(f"122a0a24{first.hex()}12001804122a0a24{second.hex()}120018010a080802180520042001")
     node = FileNode((FileLink(first, 4, 4), FileLink(second, 1, 1)), 5)
     assert encode_file_node(node.links) == data
     assert decode_file_node(data) == node
@@ -204,17 +200,13 @@ def test_a_node_in_many_places_is_asked_for_once() -> None:
     assert len(asked) == 3
 
 
-@pytest.mark.parametrize(
-    ("chunk_bytes", "width"), [(0, 4), (BLOCK_BYTES_MAX + 1, 4), (1, 1), (1, 0), (1, 1025)]
-)
+@pytest.mark.parametrize(("chunk_bytes", "width"), [(0, 4), (BLOCK_BYTES_MAX + 1, 4), (1, 1), (1, 0), (1, 1025)])
 def test_builder_parameters_are_bounded(chunk_bytes: int, width: int) -> None:
     with pytest.raises(FormatError):
         FileBuilder(chunk_bytes, width)
 
 
-@pytest.mark.parametrize(
-    ("cid", "size"), [(EMPTY.cid, 0), (EMPTY.cid, -1), (EMPTY.cid, 11), (CID.of(DAG_PB, b""), 5)]
-)
+@pytest.mark.parametrize(("cid", "size"), [(EMPTY.cid, 0), (EMPTY.cid, -1), (EMPTY.cid, 11), (CID.of(DAG_PB, b""), 5)])
 def test_a_leaf_is_a_raw_block_of_a_chunk_at_most(cid: CID, size: int) -> None:
     with pytest.raises(FormatError):
         FileBuilder(10).add_leaf(cid, size)
@@ -234,6 +226,7 @@ NODES = [FileLink(CID.of(DAG_PB, bytes([i])), 200, 100) for i in range(2)]
         [FileLink(LEAVES[0].cid, 1, 2)],
         [FileLink(LEAVES[0].cid, BLOCK_BYTES_MAX + 1, BLOCK_BYTES_MAX + 1)],
         [LEAVES[0], NODES[0]],
+        [NODES[0], LEAVES[0]],
         [FileLink(NODES[0].cid, 200, 0)],
         [FileLink(CID.of(DAG_CBOR, b""), 200, 100)],
         LEAVES[:1] * 1025,
@@ -244,7 +237,10 @@ def test_links_that_no_file_has_are_refused(links: list[FileLink]) -> None:
         decode_file_node(encode_file_node(links))
 
 
-@pytest.mark.parametrize("links", [LEAVES, NODES, LEAVES[:1], LEAVES[:1] * 1024])
+LINE_ENDS = FileLink(CID.from_digest(RAW, b"\n" * 32), 10, 10)
+
+
+@pytest.mark.parametrize("links", [LEAVES, NODES, LEAVES[:1], LEAVES[:1] * 1024, [LINE_ENDS] * 2])
 def test_links_that_a_file_has_go_both_ways(links: list[FileLink]) -> None:
     node = decode_file_node(encode_file_node(links))
     assert node == FileNode(tuple(links), sum(link.blocksize for link in links))
@@ -389,9 +385,7 @@ def test_a_small_dag_that_claims_to_be_huge_is_refused() -> None:
     assert len(_read(root, size, *more, stop=FILE_RANGE_LEAVES_MAX)) == FILE_RANGE_LEAVES_MAX
 
 
-@pytest.mark.parametrize(
-    ("root", "size"), [(CID.of(DAG_CBOR, b""), 1), (EMPTY.cid, BLOCK_BYTES_MAX + 1)]
-)
+@pytest.mark.parametrize(("root", "size"), [(CID.of(DAG_CBOR, b""), 1), (EMPTY.cid, BLOCK_BYTES_MAX + 1)])
 def test_a_root_that_is_no_file_is_refused(root: CID, size: int) -> None:
     with pytest.raises(FormatError):
         drive(leaf_ranges(root, size, 0, size), _no_load)

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -50,6 +52,21 @@ def test_refuses_a_weaker_sync(path: Path, setting: str) -> None:
     with pytest.raises(DatabaseError, match="not FULL"):
         require_durable(connection)
     connection.close()
+
+
+@pytest.mark.parametrize("deaf_to", ["journal_mode", "synchronous"])
+def test_does_not_open_where_a_setting_does_not_take(
+    path: Path, monkeypatch: pytest.MonkeyPatch, deaf_to: str
+) -> None:
+    class Deaf(sqlite3.Connection):
+        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+            weaker = {"journal_mode": "DELETE", "synchronous": "NORMAL"}[deaf_to]
+            return super().execute(f"PRAGMA {deaf_to} = {weaker}" if f"{deaf_to} =" in sql else sql, *args)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, factory=Deaf, **options))
+    with pytest.raises(DatabaseError, match=r"journal mode is 'delete'|not FULL"):
+        Database.open(path)
 
 
 @pytest.mark.parametrize("existing_mode", [None, 0o644])
@@ -115,7 +132,7 @@ def test_refuses_a_newer_database(path: Path, read_only: bool) -> None:
 @pytest.mark.parametrize("read_only", [False, True])
 def test_refuses_files_that_are_no_registry(path: Path, read_only: bool) -> None:
     path.write_bytes(b"not SQLite at all " * 100)
-    with pytest.raises(DatabaseError, match="cannot open the registry|failed"):
+    with pytest.raises(DatabaseError, match=r"cannot open the registry|failed"):
         Database.open(path, read_only=read_only)
     path.unlink()
     connection = sqlite3.connect(path)
@@ -172,19 +189,25 @@ def test_reads_see_one_snapshot_and_never_wait(database: Database) -> None:
         assert state.get(reader, "a") == b"new"
 
 
-def test_threads_take_turns_writing(database: Database) -> None:
-    def count_up() -> None:
+@pytest.mark.parametrize("connections", ["one", "several"])
+def test_writers_take_turns(database: Database, path: Path, connections: str) -> None:
+    """Threads of one process, and (as `Database.open` again) processes, never overwrite what they did not see."""
+
+    def count_up(opened: Database) -> None:
         for _ in range(50):
-            with database.write() as connection:
+            with opened.write() as connection:
                 value = int(state.get(connection, "n") or b"0")
                 state.put(connection, "n", str(value + 1).encode())
 
-    threads = [threading.Thread(target=count_up) for _ in range(4)]
+    others = [database if connections == "one" else Database.open(path) for _ in range(3)]
+    threads = [threading.Thread(target=count_up, args=(opened,)) for opened in (database, *others)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    with database.read() as connection:
+    for opened in others:
+        opened.close()
+    with closing(Database.open(path)) as again, again.read() as connection:
         assert state.get(connection, "n") == b"200"
 
 
@@ -211,7 +234,8 @@ def test_a_full_disk_is_told_apart(database: Database) -> None:
 
 def test_reads_beside_a_live_server_and_after_it_was_killed(path: Path, tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from registry import state; from registry.database import Database\n"
+        "import sys, time; from pathlib import Path\n"
+        "from registry import state; from registry.database import Database\n"
         "database = Database.open(Path(sys.argv[1]))\n"
         "with database.write() as connection: state.put(connection, 'a', b'1')\n"
         "print('ready', flush=True); time.sleep(60)\n"

@@ -1,0 +1,198 @@
+"""The composition root: the one place where configuration becomes objects and objects meet.
+
+`Gateway.open` owns the data folder and recovers the store; `Gateway.serve` answers requests until it is told to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from typing import Self
+
+import structlog
+
+from gateway.config import Config
+from gateway.endpoint import Running, endpoint_of, write_running
+from gateway.listener import Listener
+from gateway.s3.access_log import AccessLog
+from gateway.s3.call import Front
+from gateway.s3.server import S3Server
+from gateway.store.errors import StoreError
+from gateway.store.folder import DataFolder
+from gateway.store.segment import Segment
+from gateway.store.store import Store, StoreSettings, clock_ms
+from registry import credentials
+from registry.credentials import Credential
+from registry.space import SpaceKey
+
+ROOT_USER = "root"
+"""Display name of the user whose access key is made at the first start."""
+WATCH_SECONDS = 1.0
+REMIND_SECONDS = 60.0
+"""How often the log says again that the store takes no more writes."""
+
+log = structlog.get_logger(__name__)
+
+
+class FolderIncomplete(StoreError):
+    """A file that everything else in the data folder depends on is gone."""
+
+
+class Gateway:
+    """One server: a data folder that this process owns, and the S3 front on it.  Make it with `open`."""
+
+    def __init__(self, config: Config, store: Store, keys: dict[str, Credential]) -> None:
+        self._config = config
+        self._store = store
+        self._keys = keys
+
+    @classmethod
+    def open(cls, config: Config, progress: Callable[[Segment], None] | None = None) -> Self:
+        """Own the data folder, make what is missing at a first start, and recover the store.
+
+        Args:
+            config: the configuration.
+            progress: called before each segment that recovery has to look through.
+
+        Raises:
+            FolderLocked: another process owns the folder.
+            FolderIncomplete: the folder has data, but not the key or the registry that belongs to it.
+            StoreError, RegistryError, OSError: the folder cannot be used.
+        """
+        _raise_file_limit()
+        folder = DataFolder(config.data_dir).create()
+        folder.own()
+        try:
+            _require_whole(folder)
+            settings = StoreSettings(
+                segment_bytes=config.store.segment_bytes,
+                inline_body_bytes=config.store.inline_body_bytes,
+                reserve_free_bytes=config.store.reserve_free_bytes,
+                node_cache_bytes=config.cache.node_bytes,
+            )
+            key = SpaceKey.load_or_create(folder.key)
+            store = Store.open_for_writing(folder, key, settings, progress=progress)
+        except BaseException:
+            folder.release()
+            raise
+        _report(store)
+        return cls(config, store, _access_keys(store))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no bucket yet."""
+        return not self._store.buckets()
+
+    async def serve(self, started: Callable[[str], None]) -> None:
+        """Answer requests until SIGTERM or SIGINT, then finish those in progress.
+
+        Args:
+            started: called with the endpoint's URL when requests are accepted.
+
+        Raises:
+            CannotListen: nothing can listen at the configured address.
+        """
+        config = self._config
+        stop, hurry = asyncio.Event(), asyncio.Event()
+        _on_signals(stop, hurry)
+        access_log = AccessLog(sys.stdout) if config.log.access else None
+        server = S3Server(self._front(), config.s3.domains, access_log)
+        listener = Listener(server.web_server, config.limits.connections_max)
+        listen = await listener.start(config.listen)
+        endpoint = endpoint_of(listen)
+        write_running(self._store.folder, Running(os.getpid(), endpoint, config.s3.region))
+        log.info("serving", endpoint=endpoint, data_dir=str(config.data_dir), buckets=len(self._store.buckets()))
+        started(endpoint)
+        watch = asyncio.create_task(self._watch())
+        await stop.wait()
+        log.info("stopping", requests_in_progress=listener.in_progress)
+        cut_off = await listener.stop(config.limits.shutdown_seconds, hurry)
+        watch.cancel()
+        if access_log is not None:
+            access_log.flush()
+        if cut_off:
+            log.warning("requests were cut off", count=cut_off)
+
+    def close(self) -> None:
+        """Finish what was submitted to the store and give the folder up."""
+        self._store.close()
+        self._store.folder.release()
+        log.info("stopped")
+
+    def _front(self) -> Front:
+        config = self._config
+        return Front(
+            store=self._store,
+            region=config.s3.region,
+            tree_bits=config.tree.bits,
+            tree_salted=config.tree.salt == "random",
+            body_idle_seconds=config.limits.body_idle_seconds,
+            clock_ms=clock_ms,
+            credential=self._keys.get,
+        )
+
+    async def _watch(self) -> None:
+        """Say loudly, and again and again, that the store has become read-only."""
+        while self._store.committer.failure is None:
+            await asyncio.sleep(WATCH_SECONDS)
+        while True:
+            log.critical(
+                "THE STORE TAKES NO MORE WRITES; reads go on. Check the disk, then restart the server",
+                reason=self._store.committer.failure,
+            )
+            await asyncio.sleep(REMIND_SECONDS)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as may be: every connection and every segment is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _require_whole(folder: DataFolder) -> None:
+    """Refuse a folder that lost a file which a first start would make anew, empty."""
+    if folder.registry.exists() and not folder.key.exists():
+        raise FolderIncomplete(
+            f"{folder.key} is gone, and no other key can sign for these buckets: restore it from a backup"
+        )
+    if not folder.registry.exists() and any(folder.segments.iterdir()):
+        raise FolderIncomplete(
+            f"{folder.registry} is gone, without which {folder.segments} seems empty: restore it from a backup"
+        )
+
+
+def _access_keys(store: Store) -> dict[str, Credential]:
+    """Every access key; the first one is made if there is none."""
+    with store.database.write() as connection:
+        keys = credentials.list_all(connection)
+        if not keys:
+            keys = [credentials.create(connection, display_name=ROOT_USER, now_ms=clock_ms())]
+    return {key.access_key: key for key in keys}
+
+
+def _report(store: Store) -> None:
+    """Log what recovery found."""
+    for finding in store.findings:
+        found = log.bind(segment=finding.segment)
+        if finding.damaged_at is not None:
+            found.error("segment is damaged; what lies around the damage is served", at=finding.damaged_at)
+        elif finding.torn_bytes:
+            found.warning("cut the torn end off a segment, no answered write was in it", bytes=finding.torn_bytes)
+        if finding.batches:
+            found.info("indexed a segment anew", batches=finding.batches)
+
+
+def _on_signals(stop: asyncio.Event, hurry: asyncio.Event) -> None:
+    """Let the first SIGTERM or SIGINT set ``stop``, and a second one ``hurry``."""
+
+    def signalled() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)

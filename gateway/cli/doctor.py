@@ -1,0 +1,115 @@
+"""`ms3t doctor`: everything that can be checked without changing anything, and what to do about what is wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from gateway.checks import code, folder, heads, machine
+from gateway.checks.result import Result, fail, ok, warn
+from gateway.cli.failure import ExitCode, Verb
+from gateway.cli.options import CONFIG_OPTION, DATA_DIR_OPTION, as_json
+from gateway.cli.output import print_table, printable, show_json
+from gateway.config import Config, ConfigError, load_config
+from gateway.endpoint import read_running
+from gateway.store.errors import StoreError
+from gateway.store.folder import DataFolder
+from gateway.store.store import Store, StoreSettings
+from registry.errors import RegistryError
+from registry.space import SpaceKey, SpaceKeyError
+
+_COLORS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+@click.command("doctor", cls=Verb)
+@CONFIG_OPTION
+@DATA_DIR_OPTION
+@as_json
+@click.pass_context
+def verb(context: click.Context, config_file: Path | None, data_dir: str | None, as_json: bool) -> None:
+    """Check everything that can go wrong.
+
+    Looks at configuration, data folder, keys, buckets, clock, port, libraries and installation. Changes nothing, and may run beside a server. Ends with 1 if anything failed.
+
+    \b
+    Examples:
+      ms3t doctor
+      ms3t doctor --json | jq '.checks[] | select(.status != "ok")'
+    """
+    results = list(_examine(config_file, data_dir))
+    failed = sum(result.status == "fail" for result in results)
+    if as_json:
+        show_json({"ok": not failed, "checks": [asdict(result) for result in results]})
+    else:
+        _show(results)
+        click.echo(f"\n{len(results)} checks, {failed} failed")
+    context.exit(ExitCode.FAILED if failed else ExitCode.OK)
+
+
+def _examine(config_file: Path | None, data_dir: str | None) -> Iterator[Result]:
+    yield code.check_codec()
+    yield from code.check_imports()
+    yield machine.check_http_parser()
+    try:
+        config = load_config(config_file, os.environ, {"data_dir": data_dir})
+    except ConfigError as error:
+        yield fail("configuration", str(error), "correct it; config.example.yaml explains every key")
+        return
+    yield ok("configuration", "every key and value is known")
+    yield from _examine_folder(config)
+
+
+def _examine_folder(config: Config) -> Iterator[Result]:
+    data = DataFolder(config.data_dir)
+    if not data.path.is_dir():
+        yield warn("data folder", f"{data.path} is not there yet", "`ms3t serve` makes it")
+        yield machine.check_clock(None)
+        yield machine.check_port(config.listen.host, config.listen.port)
+        return
+    yield from folder.check_folder(data)
+    yield folder.check_room(data, config.store.reserve_free_bytes)
+    yield from folder.check_keys(data)
+    newest_ms: int | None = None
+    try:
+        store = Store.open_for_reading(data, StoreSettings())
+    except (StoreError, RegistryError) as error:
+        yield fail("store", str(error), "start the server once; if it cannot start, restore a backup")
+    else:
+        try:
+            yield from heads.check_segments(store)
+            yield from heads.check_heads(store, _space(data))
+            newest_ms = max((bucket.head_time_ms for bucket in store.buckets()), default=None)
+        finally:
+            store.close()
+    yield machine.check_clock(newest_ms)
+    running = read_running(data)
+    if folder.lock_holder(data) is None or running is None:
+        yield machine.check_port(config.listen.host, config.listen.port)
+    else:
+        yield machine.check_running(running.endpoint)
+
+
+def _space(data: DataFolder) -> str | None:
+    try:
+        return SpaceKey.load(data.key).did
+    except SpaceKeyError:
+        return None  # reported by the check of the keys
+
+
+def _show(results: Iterable[Result]) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("check", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("found", overflow="fold")
+    table.add_column("what to do", overflow="fold")
+    for result in results:
+        status = Text(result.status, style=_COLORS[result.status])
+        table.add_row(result.check, status, Text(printable(result.detail)), Text(printable(result.todo)))
+    print_table(table, fold=True)

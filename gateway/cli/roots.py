@@ -1,0 +1,72 @@
+"""`ms3t roots`: the one CID that pins each bucket."""
+
+from __future__ import annotations
+
+import click
+
+from gateway.cli.failure import Verb
+from gateway.cli.options import as_json, configured
+from gateway.cli.output import Column, show_json, show_table, size_text, time_json, time_text
+from gateway.cli.reading import open_store
+from gateway.config import Config
+from registry.heads import Bucket
+
+_COLUMNS = (
+    Column("bucket"),
+    Column("root"),
+    Column("commit"),
+    Column("sequence", "right"),
+    Column("objects", "right"),
+    Column("size", "right"),
+    Column("time"),
+)
+
+
+@click.command("roots", cls=Verb)
+@configured
+@as_json
+def verb(config: Config, as_json: bool) -> None:
+    """Show the root of every bucket.
+
+    The root is the CID that pins the exact contents.
+
+    Two buckets with the same root hold the same objects, wherever they are. The commit is the signed
+    block that names the root.
+
+    \b
+    Examples:
+      ms3t roots
+      ms3t roots --json | jq -r '.[] | select(.bucket == "photos") | .root'
+    """
+    with open_store(config.data_dir) as store:
+        buckets = store.buckets()
+    if as_json:
+        show_json([_facts(bucket) for bucket in buckets])
+    elif buckets:
+        show_table(_COLUMNS, map(_cells, buckets))
+    else:
+        click.echo("There are no buckets yet: `aws s3 mb s3://NAME` makes one.", err=True)
+
+
+def _facts(bucket: Bucket) -> dict[str, str | int]:
+    return {
+        "bucket": bucket.name,
+        "root": str(bucket.tree),
+        "commit": str(bucket.commit),
+        "sequence": bucket.sequence,
+        "objects": bucket.objects,
+        "bytes": bucket.size_bytes,
+        "time": time_json(bucket.head_time_ms),
+    }
+
+
+def _cells(bucket: Bucket) -> tuple[str, ...]:
+    return (
+        bucket.name,
+        str(bucket.tree),
+        str(bucket.commit),
+        str(bucket.sequence),
+        str(bucket.objects),
+        size_text(bucket.size_bytes),
+        time_text(bucket.head_time_ms),
+    )

@@ -1,0 +1,119 @@
+"""`ms3t serve`: run the server."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import uvloop
+
+from gateway.app import Gateway
+from gateway.checks.machine import check_http_parser
+from gateway.cli.failure import Failure, Verb
+from gateway.cli.options import CONFIG_OPTION, DATA_DIR_OPTION
+from gateway.config import Config, load_config
+from gateway.listener import CannotListen
+from gateway.logs import set_up_logs
+from gateway.store.folder import DataFolder
+from gateway.store.segment import Segment
+
+
+@click.command("serve", cls=Verb)
+@CONFIG_OPTION
+@DATA_DIR_OPTION
+@click.option(
+    "--listen", metavar="HOST:PORT", help="Where to accept connections  [default: 127.0.0.1:9000, or as configured]"
+)
+@click.option("--s3-region", metavar="NAME", help="The region requests are signed for.")
+@click.option("--log-level", metavar="LEVEL", help="The least serious message: debug, info, warning or error.")
+@click.option("--log-format", metavar="FORM", help="How messages are written: text or json.")
+@click.option("--log-access/--no-log-access", default=None, help="Whether every request is written.")
+def verb(config_file: Path | None, data_dir: str | None, **flags: str | bool | None) -> None:
+    """Serve the buckets of a data folder over S3.
+
+    The first start makes the folder, a key that signs every change, and an access key. Everything that
+    was answered survives kill -9 and power loss. SIGTERM and Ctrl-C let requests in progress finish; a
+    second one does not.
+
+    Every setting of config.example.yaml can also be given as a variable, such as MS3T_LISTEN.
+
+    \b
+    Examples:
+      ms3t serve
+      ms3t serve --data-dir /srv/ms3t --listen 0.0.0.0:9000
+      MS3T_LIMITS_CONNECTIONS_MAX=4096 ms3t serve --config ms3t.yaml
+    """
+    settings = {
+        key: flags[key.replace(".", "_")] for key in ("listen", "s3.region", "log.level", "log.format", "log.access")
+    }
+    config = load_config(config_file, os.environ, {"data_dir": data_dir, **settings})
+    set_up_logs(config.log.level, config.log.format)
+    parser = check_http_parser()
+    if parser.status == "fail":
+        raise Failure(f"{parser.detail}: {parser.todo}")
+    with _recovery_shown(DataFolder(config.data_dir)) as progress:
+        gateway = Gateway.open(config, progress)
+
+    def started(endpoint: str) -> None:
+        click.echo(_welcome(config, endpoint, is_empty=gateway.is_empty))
+
+    try:
+        uvloop.run(gateway.serve(started))
+    except CannotListen as error:
+        raise Failure(str(error)) from error
+    finally:
+        gateway.close()
+
+
+def _welcome(config: Config, endpoint: str, *, is_empty: bool) -> str:
+    folder = shlex.quote(str(config.data_dir.absolute()))
+    program = shlex.quote(str(Path(sys.argv[0]).absolute()))
+    lines = [
+        f"ms3t {version('ms3t')} serves {config.data_dir} at {endpoint}",
+        "To use it from another terminal:",
+        "",
+        f'  eval "$({program} env --data-dir {folder})"',
+    ]
+    if is_empty:
+        lines += [
+            "  aws s3 mb s3://my-bucket",
+            "  aws s3 cp README.md s3://my-bucket/",
+            "  aws s3 ls s3://my-bucket",
+            "",
+            "and to see the root that pins everything in the bucket:",
+            "",
+            f"  {program} roots --data-dir {folder}",
+        ]
+    return "\n".join([*lines, ""])
+
+
+@contextmanager
+def _recovery_shown(folder: DataFolder) -> Iterator[Callable[[Segment], None] | None]:
+    """A progress bar over the segments, on a terminal."""
+    if not sys.stderr.isatty() or not folder.segments.is_dir():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    begins: dict[str, int] = {}
+    total = 0
+    # In the order of recovery: commit log before bulk segments.
+    for path in sorted(folder.segments.iterdir(), key=lambda path: (path.name.startswith("bulk"), path.name)):
+        begins[path.name] = total
+        total += path.stat().st_size
+    columns = (TextColumn("checking {task.description}"), BarColumn(), DownloadColumn(binary_units=True))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("segments", total=total, visible=False)
+
+        def progress(segment: Segment) -> None:
+            name = segment.path.name
+            bar.update(task, description=name, completed=begins.get(name, total), visible=True)
+
+        yield progress

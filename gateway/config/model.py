@@ -1,0 +1,174 @@
+"""What can be configured: every key, its type, its bounds and its default.  ``config.example.yaml`` explains them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from mst.limits import CHUNK_BYTES, KIB, MIB, TREE_BITS_MAX
+
+GIB: Final = 1024 * MIB
+TIB: Final = 1024 * GIB
+PORT_MAX: Final = 65_535
+
+_UNIT_BYTES: Final = {"": 1, "B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
+_SIZE: Final = re.compile(r"(\d{1,15}) ?([A-Za-z]*)", re.ASCII)
+_HOST_PORT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})", re.ASCII)
+_DOMAIN: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?:\.(?!-)[a-z0-9-]{1,63})*", re.ASCII)
+_DOMAIN_CHARS_MAX: Final = 253
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where the server accepts connections.
+
+    Args:
+        host: an address or a name of this machine, an IPv6 address without brackets.
+        port: 0 to 65535; 0 takes a free one.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From ``127.0.0.1:9000``, ``localhost:9000`` or ``[::1]:9000``.
+
+        Raises:
+            ValueError: it has another form.
+        """
+        found = _HOST_PORT.fullmatch(text)
+        if found is None:
+            raise ValueError("must be HOST:PORT, such as 127.0.0.1:9000 or [::1]:9000")
+        six, host, port = found.groups()
+        if six is not None:
+            IPv6Address(six)
+        if int(port) > PORT_MAX:
+            raise ValueError(f"the port must be 0 to {PORT_MAX}")
+        return cls(six or host, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _listen(value: object) -> object:
+    return Listen.parse(value) if isinstance(value, str) else value
+
+
+def _size(value: object) -> int:
+    """A number of bytes from ``65536``, ``"64KiB"`` or ``"64 KiB"``."""
+    if type(value) is int:
+        return value
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if found is None or found[2] not in _UNIT_BYTES:
+        raise ValueError("must be a number of bytes, or one with a unit B, KiB, MiB, GiB or TiB, such as 64MiB")
+    return int(found[1]) * _UNIT_BYTES[found[2]]
+
+
+def _number(value: object) -> object:
+    # YAML's yes and on are true, which Python takes for 1.
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def _switch(value: object) -> object:
+    if isinstance(value, bool) or value in ("true", "false"):
+        return value
+    raise ValueError("must be true or false")
+
+
+def _folder(value: object) -> object:
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ValueError("must be the path of a folder")
+    return Path(value).expanduser()
+
+
+def _domain(value: object) -> str:
+    name = value.lower() if isinstance(value, str) else ""
+    if len(name) > _DOMAIN_CHARS_MAX or not _DOMAIN.fullmatch(name):
+        raise ValueError("must be a domain name such as s3.example.com, without scheme and port")
+    return name
+
+
+def _domains(value: object) -> object:
+    """A list, or for variables and flags its items with commas between."""
+    if isinstance(value, str):
+        return tuple(item.strip() for item in value.split(",") if item.strip())
+    return value
+
+
+Size: TypeAlias = Annotated[int, BeforeValidator(_size)]
+Count: TypeAlias = Annotated[int, BeforeValidator(_number)]
+Seconds: TypeAlias = Annotated[float, BeforeValidator(_number)]
+Switch: TypeAlias = Annotated[bool, BeforeValidator(_switch)]
+Domain: TypeAlias = Annotated[str, BeforeValidator(_domain)]
+
+
+class Section(BaseModel):
+    """A group of keys that cannot change while the server runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class S3Section(Section):
+    """What clients of the S3 interface see."""
+
+    region: str = Field(default="us-east-1", pattern=r"^[a-z0-9-]{1,63}$")
+    domains: Annotated[tuple[Domain, ...], BeforeValidator(_domains)] = ()
+
+
+class TreeSection(Section):
+    """The shape of new buckets' trees."""
+
+    bits: Count = Field(default=4, ge=1, le=TREE_BITS_MAX)
+    salt: Literal["none", "random"] = "none"
+
+
+class StoreSection(Section):
+    """How blocks lie on the disk."""
+
+    segment_bytes: Size = Field(default=1 * GIB, ge=1 * MIB, le=1 * TIB)
+    inline_body_bytes: Size = Field(default=128 * KIB, ge=0, le=CHUNK_BYTES)
+    reserve_free_bytes: Size = Field(default=64 * MIB, ge=0, le=1 * TIB)
+
+
+class CacheSection(Section):
+    """What is kept in memory."""
+
+    node_bytes: Size = Field(default=64 * MIB, ge=1 * MIB, le=1 * TIB)
+
+
+class LimitsSection(Section):
+    """What a client may ask for."""
+
+    request_header_bytes: Size = Field(default=32 * KIB, ge=8 * KIB, le=1 * MIB)
+    body_idle_seconds: Seconds = Field(default=60, gt=0, le=3600)
+    connections_max: Count = Field(default=1024, ge=1, le=65_536)
+    shutdown_seconds: Seconds = Field(default=30, ge=0, le=3600)
+
+
+class LogSection(Section):
+    """What is written about what happens."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+    access: Switch = True
+
+
+class Config(Section):
+    """Everything that can be configured, with its defaults."""
+
+    data_dir: Annotated[Path, BeforeValidator(_folder)] = Path("ms3t-data")
+    listen: Annotated[Listen, BeforeValidator(_listen)] = Listen("127.0.0.1", 9000)
+    s3: S3Section = S3Section()
+    tree: TreeSection = TreeSection()
+    store: StoreSection = StoreSection()
+    cache: CacheSection = CacheSection()
+    limits: LimitsSection = LimitsSection()
+    log: LogSection = LogSection()

@@ -1,0 +1,126 @@
+"""The listening socket: how many connections are open at once, and how they come to an end when the server stops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import cast
+
+from aiohttp import web
+
+from gateway.config import Listen
+
+BACKLOG = 1024
+"""Connections that the kernel keeps waiting."""
+CUT_OFF_SECONDS = 1.0
+"""How long a request that is cut off may take to notice."""
+_LOOK_SECONDS = 0.02
+
+_REFUSAL_BODY = (
+    b'<?xml version="1.0" encoding="UTF-8"?>\n'
+    b"<Error><Code>SlowDown</Code><Message>Too many connections are open.</Message></Error>"
+)
+_REFUSAL = (
+    b"HTTP/1.1 503 Slow Down\r\nServer: ms3t\r\nContent-Type: application/xml\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(_REFUSAL_BODY), _REFUSAL_BODY)
+)
+
+
+class CannotListen(Exception):
+    """The configured address cannot be had; the message says why and what to do."""
+
+
+class _Refusal(asyncio.Protocol):
+    """Answers a connection too many, and closes it."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        stream = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
+        stream.write(_REFUSAL)
+        stream.close()
+
+
+class Listener:
+    """Accepts connections for one `aiohttp.web.Server`.
+
+    Args:
+        web_server: what answers their requests.
+        connections_max: most connections open at once; those beyond are told to slow down.
+    """
+
+    def __init__(self, web_server: web.Server, connections_max: int) -> None:
+        self._web_server = web_server
+        self._connections_max = connections_max
+        self._handle = web_server.request_handler
+        web_server.request_handler = self._answer
+        self._in_progress = 0
+        self._stopping = False
+        self._server: asyncio.Server | None = None
+
+    async def start(self, listen: Listen) -> Listen:
+        """Begin to accept connections.
+
+        Returns:
+            Where: ``listen`` with the port that was taken.
+
+        Raises:
+            CannotListen: the address cannot be had.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(self._accept, listen.host, listen.port, backlog=BACKLOG)
+        except OSError as error:
+            # asyncio's own text repeats the address; a name that is not found has an errno below zero.
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+            raise CannotListen(
+                f"cannot listen on {listen}: {reason}; stop what listens there, or choose another with --listen"
+            ) from error
+        return Listen(listen.host, self._server.sockets[0].getsockname()[1])
+
+    async def stop(self, seconds: float, hurry: asyncio.Event) -> int:
+        """Accept no more connections, let requests in progress end, and cut off those that do not.
+
+        Args:
+            seconds: how long to wait for them.
+            hurry: once it is set, nothing is waited for.
+
+        Returns:
+            How many requests were cut off.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        self._stopping = True
+        if self._server is not None:
+            self._server.close()
+        while self._is_busy() and loop.time() < deadline and not hurry.is_set():
+            await asyncio.sleep(_LOOK_SECONDS)
+        cut_off = self._in_progress
+        await self._web_server.shutdown(CUT_OFF_SECONDS)
+        return cut_off
+
+    @property
+    def in_progress(self) -> int:
+        """Requests being answered."""
+        return self._in_progress
+
+    def _accept(self) -> asyncio.Protocol:
+        if len(self._web_server.connections) >= self._connections_max:
+            return _Refusal()
+        return self._web_server()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        # Counted here: aiohttp's own orderly shutdown drops what arrives for uploads that are under way.
+        self._in_progress += 1
+        try:
+            response = await self._handle(request)
+        finally:
+            self._in_progress -= 1
+        if self._stopping:
+            response.force_close()
+        return response
+
+    def _is_busy(self) -> bool:
+        """Whether a request is being answered or an answer is still on its way."""
+        if self._in_progress:
+            return True
+        transports = (connection.transport for connection in self._web_server.connections)
+        return any(transport is not None and transport.get_write_buffer_size() for transport in transports)

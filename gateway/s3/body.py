@@ -1,0 +1,232 @@
+"""Request bodies: bytes from the connection, unframed, counted and verified against all that the request declares.
+
+A body becomes visible only through a commit, and nothing is handed to a commit that has not passed here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp import web
+
+from gateway.s3 import checksums
+from gateway.s3.call import Call
+from gateway.s3.checksums import Algorithm, Declared, Hasher
+from gateway.s3.chunked import ChunkedDecoder, decoded_length
+from gateway.s3.errors import S3Error
+from gateway.s3.ranges import ByteRange
+from gateway.s3.sigv4 import PayloadMode
+from gateway.s3.xml import XML_BYTES_MAX
+from gateway.store.bodies import Body, BodyWriter
+from mst.entry import Entry
+
+OBJECT_BYTES_MAX = 5 * 1024**3
+"""Largest body of one PutObject or UploadPart, in bytes."""
+
+_CLIENT_GONE = (web.RequestPayloadError, aiohttp.ClientPayloadError, ConnectionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A body that arrived whole and passed every check.
+
+    Attributes:
+        body: what the store made of it.
+        algorithm: the kind of checksum the client sent, or None.
+        checksum: its value.
+    """
+
+    body: Body
+    algorithm: Algorithm | None
+    checksum: bytes
+
+    def headers(self) -> dict[str, str]:
+        """The checksum as response headers."""
+        if self.algorithm is None:
+            return {}
+        return {self.algorithm.header: checksums.format_checksum(self.checksum)}
+
+
+async def receive(call: Call, *, part: bool = False, algorithm: Algorithm | None = None) -> Received:
+    """Take the body of a PutObject or UploadPart.
+
+    Args:
+        call: the request.
+        part: whether it is a part of a multipart upload.
+        algorithm: the checksum the upload asked for, to be computed even if the client sends none.
+
+    Raises:
+        S3Error: whatever the body is not that the request says it is; nothing of it stays.
+        StoreFull, StoreReadOnly: it cannot be stored.
+    """
+    verified, headers = call.verified, call.headers
+    declared = checksums.declared(headers, verified.payload)
+    if declared is not None:
+        if algorithm not in (None, declared.algorithm):
+            raise S3Error(
+                "InvalidRequest",
+                f"Checksum Type mismatch occurred, expected checksum Type: {algorithm.value.lower()},"
+                f" actual checksum Type: {declared.algorithm.value.lower()}",
+            )
+        algorithm = declared.algorithm
+    md5 = checksums.content_md5(headers)
+    size = _declared_size(call)
+    store = call.front.store
+    store.require_room(size)
+    hasher = None if algorithm in (None, Algorithm.SHA256) else checksums.new(algorithm)
+    # One digest serves three purposes: the payload's signature, the checksum, and a one-block body's CID.
+    sha256 = verified.payload_sha256 is not None or algorithm is Algorithm.SHA256
+    writer = store.new_body(digests=(hasher,) if hasher else (), sha256=sha256, part=part)
+    try:
+        trailers = await _transfer(call, writer)
+        if writer.size != size:
+            raise S3Error("IncompleteBody")
+        if declared is not None:
+            declared = declared.settle(trailers)
+
+        def verify(actual_md5: bytes, actual_sha256: bytes | None) -> None:
+            _verify(call, declared, hasher, md5, actual_md5, actual_sha256)
+
+        body = await writer.finish(verify)
+    except BaseException:
+        await writer.abort()
+        raise
+    if algorithm is None:
+        return Received(body, None, b"")
+    digest = hasher.digest() if hasher else body.sha256
+    assert digest is not None
+    return Received(body, algorithm, digest)
+
+
+def _declared_size(call: Call) -> int:
+    """The length of the content, which S3 wants to know beforehand."""
+    if call.verified.payload.is_chunked:
+        size = decoded_length(call.headers)
+    else:
+        length = call.request.content_length
+        if length is None:
+            raise S3Error("MissingContentLength")
+        size = length
+    if size > OBJECT_BYTES_MAX:
+        raise S3Error("EntityTooLarge", ProposedSize=size, MaxSizeAllowed=OBJECT_BYTES_MAX)
+    return size
+
+
+async def _transfer(call: Call, writer: BodyWriter) -> dict[str, str]:
+    """Move the content to ``writer``; returns the trailers."""
+    if not call.verified.payload.is_chunked:
+        async for piece in pieces(call):
+            await writer.write(piece)
+        return {}
+    decoder = ChunkedDecoder(call.verified, call.headers)
+    async for framed in pieces(call):
+        for piece in decoder.feed(framed):
+            await writer.write(piece)
+    return decoder.finish()
+
+
+def _verify(
+    call: Call,
+    declared: Declared | None,
+    hasher: Hasher | None,
+    md5: bytes | None,
+    actual_md5: bytes,
+    actual_sha256: bytes | None,
+) -> None:
+    _check_payload(call, actual_sha256)
+    checksums.check_md5(md5, actual_md5)
+    if declared is not None:
+        actual = hasher.digest() if hasher else actual_sha256
+        assert actual is not None
+        declared.check(actual)
+
+
+def _check_payload(call: Call, actual_sha256: bytes | None) -> None:
+    """Compare the content with the digest that the signature covers."""
+    expected = call.verified.payload_sha256
+    if expected is not None and not hmac.compare_digest(expected, actual_sha256 or b""):
+        raise S3Error(
+            "XAmzContentSHA256Mismatch",
+            ClientComputedContentSHA256=expected.hex(),
+            S3ComputedContentSHA256=(actual_sha256 or b"").hex(),
+        )
+
+
+async def pieces(call: Call) -> AsyncIterator[bytes]:
+    """The bytes of the request's body as they arrive; a client that waits for it is told to go on first.
+
+    Raises:
+        S3Error: IncompleteBody, the client went away; RequestTimeout, it sent nothing for too long.
+    """
+    content = call.request.content
+    try:
+        if call.headers.get("expect", "").lower() == "100-continue":
+            await call.request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        while True:
+            async with asyncio.timeout(call.front.body_idle_seconds):
+                piece = await content.readany()
+            if not piece:
+                return
+            yield piece
+    except _CLIENT_GONE as error:
+        raise S3Error("IncompleteBody") from error
+    except TimeoutError as error:
+        raise S3Error("RequestTimeout") from error
+
+
+async def receive_copy(
+    call: Call, source: Entry, chosen: ByteRange, algorithm: Algorithm | None
+) -> Received:
+    """Take a range of a stored object as the body of a part.
+
+    Raises:
+        BlockMissing, BlockCorrupt: the source cannot be read; nothing of the part stays.
+        StoreFull, StoreReadOnly: it cannot be stored.
+    """
+    store = call.front.store
+    store.require_room(chosen.stop - chosen.start)
+    hasher = None if algorithm is None else checksums.new(algorithm)
+    writer = store.new_body(digests=(hasher,) if hasher else (), part=True)
+    try:
+        async for piece in store.read_body(source, chosen.start, chosen.stop):
+            await writer.write(piece)
+        body = await writer.finish()
+    except BaseException:
+        await writer.abort()
+        raise
+    return Received(body, algorithm, hasher.digest() if hasher else b"")
+
+
+async def read_document(call: Call, *, checksum_of_object: bool = False) -> bytes:
+    """The whole body of a request that carries XML, verified.
+
+    Args:
+        call: the request.
+        checksum_of_object: whether checksum headers speak of an object instead (CompleteMultipartUpload).
+
+    Raises:
+        S3Error: it is too long, framed as aws-chunked, or not what the request declares.
+    """
+    if call.verified.payload.is_chunked:
+        raise S3Error("InvalidRequest", "aws-chunked bodies are for PutObject and UploadPart only.")
+    declared = None if checksum_of_object else checksums.declared(call.headers, PayloadMode.SIGNED)
+    md5 = checksums.content_md5(call.headers)
+    document = bytearray()
+    async for piece in pieces(call):
+        document += piece
+        if len(document) > XML_BYTES_MAX:
+            raise S3Error("MaxMessageLengthExceeded", MaxMessageLengthBytes=XML_BYTES_MAX)
+    content = bytes(document)
+    _check_payload(call, hashlib.sha256(content).digest())
+    if md5 is not None:
+        checksums.check_md5(md5, hashlib.md5(content, usedforsecurity=False).digest())
+    if declared is not None:
+        hasher = checksums.new(declared.algorithm)
+        hasher.update(content)
+        declared.check(hasher.digest())
+    return content

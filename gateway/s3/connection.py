@@ -1,0 +1,83 @@
+"""What is no HTTP request at all: refused in S3's form like everything else, before any operation could see it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+
+from gateway.s3.errors import S3Error
+
+REASON_CHARACTERS_MAX = 200
+"""How much is logged of why bytes are no request: anybody can send them."""
+
+log = structlog.get_logger(__name__)
+
+
+class HttpServer(web.Server):
+    """aiohttp's low-level server, whose own error pages are S3 error documents.
+
+    Args:
+        handler: answers what is a request.
+        options: for aiohttp's `web.RequestHandler`.
+    """
+
+    def __init__(self, handler: Any, **options: Any):
+        super().__init__(handler, **options)
+        self._options = options
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=asyncio.get_running_loop(), **self._options)
+
+
+class _Connection(web.RequestHandler):
+    """One client's connection."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer where aiohttp has an error of its own; the connection is closed after it."""
+        if isinstance(exc, HttpProcessingError):
+            reason = " ".join(exc.message.split())[:REASON_CHARACTERS_MAX]
+            log.info("no HTTP request", client=request.remote, reason=reason)
+            error = S3Error("RequestHeaderSectionTooLarge" if isinstance(exc, LineTooLong) else "BadRequest")
+        else:
+            log.error("a connection failed", client=request.remote, status=status, exc_info=exc)
+            error = S3Error("InternalError")
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is under way already")
+        response = refusal(error, resource="", request_id=new_request_id())
+        response.force_close()
+        return response
+
+
+def new_request_id() -> str:
+    """The name of one request, for x-amz-request-id."""
+    return secrets.token_hex(8).upper()
+
+
+def refusal(error: S3Error, *, resource: str, request_id: str, method: str = "GET") -> web.Response:
+    """A refusal as a response.
+
+    Args:
+        error: why.
+        resource: the path of the request, as sent.
+        request_id: its id.
+        method: its method; an answer to HEAD has no body.
+    """
+    headers = {"x-amz-request-id": request_id, "Server": "ms3t", **error.headers}
+    body = error.document(resource=resource, request_id=request_id)
+    if method == "HEAD" or not body:
+        return web.Response(status=error.status, headers=headers)
+    headers["Content-Type"] = "application/xml"
+    return web.Response(status=error.status, headers=headers, body=body)

@@ -1,0 +1,93 @@
+"""CopyObject: a new key for the same blocks; no byte of the body moves."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from gateway.s3 import checksums
+from gateway.s3.call import Call, state_headers
+from gateway.s3.checksums import ChecksumType
+from gateway.s3.entries import make_entry
+from gateway.s3.errors import S3Error
+from gateway.s3.httpdate import format_iso
+from gateway.s3.metadata import ObjectMetadata
+from gateway.s3.preconditions import check_copy_source, write_check
+from gateway.s3.target import CopySource, parse_copy_source
+from gateway.s3.versions import require_null_version
+from gateway.s3.xmltext import DECLARATION, NAMESPACE
+from gateway.store.mutations import Put
+from mst.entry import Entry
+
+OBJECT_BYTES_MAX = 5 * 1024**3
+"""Largest object CopyObject takes, in bytes: clients copy larger ones part by part."""
+
+
+async def find_source(call: Call) -> tuple[CopySource, Entry]:
+    """The object that the copy-source header names, after its conditions.
+
+    Raises:
+        S3Error: it does not exist, or a condition on it does not hold.
+    """
+    source = parse_copy_source(call.headers["x-amz-copy-source"])
+    require_null_version(source.version_id)
+    store = call.front.store
+    entry = await store.get(store.bucket(source.bucket), source.key.encode())
+    if entry is None:
+        raise S3Error("NoSuchKey", Key=source.key)
+    check_copy_source(call.headers, entry.etag_text, entry.mtime_ms)
+    return source, entry
+
+
+def _replaces(call: Call, directive: str) -> bool:
+    value = call.headers.get(directive, "COPY").upper()
+    if value not in ("COPY", "REPLACE"):
+        raise S3Error("InvalidArgument", "Unknown metadata directive.", ArgumentName=directive, ArgumentValue=value)
+    return value == "REPLACE"
+
+
+async def _with_requested_checksum(call: Call, entry: Entry, metadata: ObjectMetadata) -> ObjectMetadata:
+    """The metadata with the checksum that the request asks for; the body is read only if it has no such one yet."""
+    name = call.headers.get("x-amz-checksum-algorithm")
+    if name is None:
+        return metadata
+    algorithm = checksums.parse_algorithm(name)
+    if algorithm in metadata.checksums and metadata.checksum_type is ChecksumType.FULL_OBJECT:
+        return metadata
+    hasher = checksums.new(algorithm)
+    async for piece in call.front.store.read_body(entry, 0, entry.size):
+        await asyncio.to_thread(hasher.update, piece)
+    return metadata.with_checksum(algorithm, hasher.digest())
+
+
+async def copy_object(call: Call) -> web.Response:
+    """CopyObject: metadata comes along, or is replaced by the request's."""
+    bucket = call.bucket
+    replaces = _replaces(call, "x-amz-metadata-directive")
+    check = write_check(call.headers)
+    source, entry = await find_source(call)
+    if entry.size > OBJECT_BYTES_MAX:
+        raise S3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size.")
+    if (source.bucket, source.key) == (bucket.name, call.key_text) and not (
+        replaces or "x-amz-storage-class" in call.headers
+    ):
+        raise S3Error(
+            "InvalidRequest",
+            "This copy request is illegal because it is trying to copy an object to itself without changing the"
+            " object's metadata, storage class, website redirect location or encryption attributes.",
+        )
+    stored = ObjectMetadata(await call.front.store.meta(entry))
+    metadata = stored.copied(ObjectMetadata.from_headers(call.headers), replaces=replaces)
+    metadata = await _with_requested_checksum(call, entry, metadata)
+    copy, blocks = make_entry(entry.body, entry.size, entry.etag, call.front.clock_ms(), metadata)
+    done = await call.front.store.committer.submit(Put(bucket.name, call.key, copy, blocks, check))
+    sums = "".join(
+        f"<Checksum{algorithm.value}>{text}</Checksum{algorithm.value}>"
+        for algorithm, text in metadata.checksums.items()
+    )
+    return call.xml(
+        f'{DECLARATION}<CopyObjectResult xmlns="{NAMESPACE}"><LastModified>{format_iso(copy.mtime_ms)}</LastModified>'
+        f"<ETag>&quot;{copy.etag_text}&quot;</ETag>{sums}</CopyObjectResult>",
+        {"x-ms3t-cid": str(copy.body)} | state_headers(done.bucket),
+    )

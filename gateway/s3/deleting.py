@@ -1,0 +1,74 @@
+"""DeleteObject and DeleteObjects."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.s3.body import read_document
+from gateway.s3.call import Call, state_headers
+from gateway.s3.checksums import declared
+from gateway.s3.errors import S3Error
+from gateway.s3.failures import as_s3_error
+from gateway.s3.headers import Headers
+from gateway.s3.preconditions import write_check
+from gateway.s3.sigv4 import PayloadMode
+from gateway.s3.target import check_key
+from gateway.s3.versions import require_null_version
+from gateway.s3.xml import DeleteObject, parse_delete
+from gateway.s3.xmltext import DECLARATION, NAMESPACE, escape
+from gateway.store.mutations import Committed, Delete
+
+
+async def delete_object(call: Call) -> web.Response:
+    """DeleteObject: deleting what is not there is a success."""
+    require_null_version(call.target.query.get("versionId"))
+    check = write_check(call.headers)
+    done = await call.front.store.committer.submit(Delete(call.bucket_name, call.key, check))
+    return call.answer(204, headers=state_headers(done.bucket))
+
+
+async def delete_objects(call: Call) -> web.Response:
+    """DeleteObjects: up to 1,000 keys in one commit, each with its own outcome."""
+    bucket = call.bucket
+    document = await read_document(call)
+    if "content-md5" not in call.headers and declared(call.headers, PayloadMode.SIGNED) is None:
+        raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5")
+    request = parse_delete(document)
+    refused: dict[int, S3Error] = {}
+    mutations: dict[int, Delete] = {}
+    for place, wanted in enumerate(request.objects):
+        try:
+            mutations[place] = _deletion(bucket.name, wanted)
+        except S3Error as error:
+            refused[place] = error
+    outcomes = await call.front.store.committer.submit_all(list(mutations.values()))
+    headers: dict[str, str] = {}
+    for place, outcome in zip(mutations, outcomes, strict=True):
+        if isinstance(outcome, Committed):
+            headers = state_headers(outcome.bucket)
+        else:
+            refused[place] = as_s3_error(outcome)
+    rows = "".join(
+        _row(wanted, refused.get(place), quiet=request.quiet)
+        for place, wanted in enumerate(request.objects)
+    )
+    return call.xml(
+        f'{DECLARATION}<DeleteResult xmlns="{NAMESPACE}">{rows}</DeleteResult>', headers
+    )
+
+
+def _deletion(bucket: str, wanted: DeleteObject) -> Delete:
+    require_null_version(wanted.version_id)
+    key = check_key(wanted.key).encode()
+    check = write_check(Headers({"if-match": wanted.etag})) if wanted.etag else None
+    return Delete(bucket, key, check)
+
+
+def _row(wanted: DeleteObject, error: S3Error | None, *, quiet: bool) -> str:
+    version = f"<VersionId>{escape(wanted.version_id)}</VersionId>" if wanted.version_id else ""
+    if error is not None:
+        return (
+            f"<Error><Key>{escape(wanted.key)}</Key>{version}<Code>{error.code}</Code>"
+            f"<Message>{escape(error.message)}</Message></Error>"
+        )
+    return "" if quiet else f"<Deleted><Key>{escape(wanted.key)}</Key>{version}</Deleted>"

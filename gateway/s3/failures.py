@@ -1,0 +1,38 @@
+"""What every failure below the front is in the words of S3: the one place where that is decided."""
+
+from __future__ import annotations
+
+from gateway.s3.errors import S3Error
+from gateway.store.errors import (
+    BlockCorrupt,
+    BlockMissing,
+    BucketNotEmpty,
+    NoSuchBucket,
+    StoreFull,
+    StoreReadOnly,
+)
+from mst.errors import TreeLimitError
+from registry.uploads import UploadMissing
+
+_CODES: dict[type[BaseException], tuple[str, str | None]] = {
+    NoSuchBucket: ("NoSuchBucket", None),
+    BucketNotEmpty: ("BucketNotEmpty", None),
+    UploadMissing: ("NoSuchUpload", None),
+    StoreFull: ("InsufficientStorage", None),
+    StoreReadOnly: ("ServiceUnavailable", "The store takes no writes until it is restarted."),
+    TreeLimitError: ("InvalidRequest", "This key cannot be stored in this bucket: its tree would exceed a limit."),
+    BlockMissing: ("InternalError", "The object's stored data is damaged."),
+    BlockCorrupt: ("InternalError", "The object's stored data is damaged."),
+    ConnectionError: ("IncompleteBody", None),
+    TimeoutError: ("RequestTimeout", None),
+}
+
+
+def as_s3_error(error: BaseException) -> S3Error:
+    """The S3 error a client is told for ``error``; InternalError for what nobody foresaw."""
+    if isinstance(error, S3Error):
+        return error
+    for kind in type(error).__mro__:
+        if kind in _CODES:
+            return S3Error(*_CODES[kind])
+    return S3Error("InternalError")

@@ -1,0 +1,309 @@
+"""The headers that are stored with an object and given back with it.
+
+They are kept in the entry's metadata map under short names, because every byte of it is written
+again whenever a tree node with the object in it changes:
+
+=======  ==========================  ==============================================================
+key      type                        meaning
+=======  ==========================  ==============================================================
+``ct``   text                        Content-Type; absent for ``binary/octet-stream``
+``cc``   text                        Cache-Control
+``cd``   text                        Content-Disposition
+``ce``   text                        Content-Encoding, without ``aws-chunked``
+``cl``   text                        Content-Language
+``ex``   text                        Expires, as sent
+``um``   map of text to text         user metadata: ``x-amz-meta-<name>``, names in lower case
+``sc``   text                        x-amz-storage-class; absent for ``STANDARD``
+``ck``   map of text to bytes        checksums: algorithm (``CRC32``, ...) to digest
+``ckt``  text                        x-amz-checksum-type; absent for ``FULL_OBJECT``
+``ps``   array of unsigned integers  lengths of the parts in bytes, for a multipart object
+``pn``   array of unsigned integers  numbers of the parts, if they are not 1, 2, 3, ...
+=======  ==========================  ==============================================================
+
+Only the headers named here can reach a stored object: nothing a client sends can stand for state of
+ours (CVE-2026-34204). Values are text. Non-ASCII user metadata comes in as UTF-8 or as RFC 2047
+encoded words and goes out as encoded words, as Amazon S3 does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, cast
+from urllib.parse import unquote_to_bytes
+
+from gateway.s3.checksums import Algorithm, ChecksumType, format_checksum
+from gateway.s3.errors import S3Error
+from gateway.s3.headers import Headers, has_control
+from mst.cbor import Value
+
+USER_METADATA_BYTES_MAX: Final = 2048
+DEFAULT_CONTENT_TYPE: Final = "binary/octet-stream"
+DEFAULT_STORAGE_CLASS: Final = "STANDARD"
+USER_PREFIX: Final = "x-amz-meta-"
+
+_CONTENT_TYPE: Final = "ct"
+_CONTENT_ENCODING: Final = "ce"
+_USER: Final = "um"
+_STORAGE_CLASS: Final = "sc"
+_CHECKSUMS: Final = "ck"
+_CHECKSUM_TYPE: Final = "ckt"
+_PART_SIZES: Final = "ps"
+_PART_NUMBERS: Final = "pn"
+_PLAIN: Final = {
+    _CONTENT_TYPE: "Content-Type",
+    "cc": "Cache-Control",
+    "cd": "Content-Disposition",
+    _CONTENT_ENCODING: "Content-Encoding",
+    "cl": "Content-Language",
+    "ex": "Expires",
+}
+_PLAIN_REQUEST: Final = tuple((key, name.lower()) for key, name in _PLAIN.items())
+_OVERRIDES: Final = {f"response-{name.lower()}": name for name in _PLAIN.values()}
+_STORAGE_CLASSES: Final = frozenset(
+    {
+        "DEEP_ARCHIVE",
+        "EXPRESS_ONEZONE",
+        "GLACIER",
+        "GLACIER_IR",
+        "INTELLIGENT_TIERING",
+        "ONEZONE_IA",
+        "OUTPOSTS",
+        "REDUCED_REDUNDANCY",
+        "SNOW",
+        "STANDARD",
+        "STANDARD_IA",
+    }
+)
+
+_WORD: Final = re.compile(
+    r"=\?(utf-8|us-ascii|iso-8859-1)\?([bq])\?([!->@-~]*)\?=", re.IGNORECASE | re.ASCII
+)
+_BAD_Q_ESCAPE: Final = re.compile(r"=(?![0-9A-Fa-f]{2})")
+_WORD_BYTES_MAX: Final = 45  # RFC 2047 2: an encoded word has at most 75 characters
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMetadata:
+    """What is kept with an object besides its bytes.
+
+    Attributes:
+        stored: the map of the module's table, as it stands in the object's entry. Read-only.
+    """
+
+    stored: Mapping[str, Value] = field(default_factory=dict)
+
+    @classmethod
+    def from_headers(cls, headers: Headers) -> ObjectMetadata:
+        """Return what a write's headers ask to have stored.
+
+        Raises:
+            S3Error: ``MetadataTooLarge`` above 2 KiB of user metadata, ``InvalidStorageClass``,
+                ``InvalidArgument`` for text that could not be sent back.
+        """
+        stored: dict[str, Value] = {}
+        for key, name in _PLAIN_REQUEST:
+            value = headers.get(name)
+            if value and key == _CONTENT_ENCODING:
+                value = _without_aws_chunked(value)
+            if value and not (key == _CONTENT_TYPE and value == DEFAULT_CONTENT_TYPE):
+                stored[key] = value
+        user = _user_metadata(headers)
+        if user:
+            stored[_USER] = user
+        storage_class = headers.get("x-amz-storage-class", DEFAULT_STORAGE_CLASS)
+        if storage_class not in _STORAGE_CLASSES:
+            raise S3Error("InvalidStorageClass", StorageClassRequested=storage_class)
+        if storage_class != DEFAULT_STORAGE_CLASS:
+            stored[_STORAGE_CLASS] = storage_class
+        return cls(stored)
+
+    def with_checksum(
+        self,
+        algorithm: Algorithm | None,
+        digest: bytes,
+        kind: ChecksumType = ChecksumType.FULL_OBJECT,
+    ) -> ObjectMetadata:
+        """Return this with that checksum in place of any other; without any if ``algorithm`` is
+        None.
+
+        A copy must not inherit the checksum of a multipart object whose parts it does not have.
+        """
+        stored = {k: v for k, v in self.stored.items() if k not in (_CHECKSUMS, _CHECKSUM_TYPE)}
+        if algorithm is not None:
+            stored[_CHECKSUMS] = {algorithm.value: digest}
+            if kind is not ChecksumType.FULL_OBJECT:
+                stored[_CHECKSUM_TYPE] = kind.value
+        return ObjectMetadata(stored)
+
+    def with_parts(self, numbers: Sequence[int], sizes: Sequence[int]) -> ObjectMetadata:
+        """Return this with the parts of a multipart object, in order: their numbers and lengths.
+
+        With no parts, any that were noted are taken out.
+        """
+        stored = {k: v for k, v in self.stored.items() if k not in (_PART_SIZES, _PART_NUMBERS)}
+        if sizes:
+            stored[_PART_SIZES] = list(sizes)
+            if list(numbers) != list(range(1, len(numbers) + 1)):
+                stored[_PART_NUMBERS] = list(numbers)
+        return ObjectMetadata(stored)
+
+    def copied(self, asked: ObjectMetadata, *, replaces: bool) -> ObjectMetadata:
+        """Return the metadata of a copy of the object.
+
+        What belongs to the bytes (checksums, parts) comes along; the rest too, unless it is replaced.
+        The storage class is always the request's.
+
+        Args:
+            asked: what the copy request's own headers ask for.
+            replaces: whether the metadata directive is REPLACE.
+        """
+        of_bytes = (_CHECKSUMS, _CHECKSUM_TYPE, _PART_SIZES, _PART_NUMBERS)
+        if replaces:
+            kept = {k: v for k, v in self.stored.items() if k in of_bytes}
+            return ObjectMetadata(kept | dict(asked.stored))
+        kept = {k: v for k, v in self.stored.items() if k != _STORAGE_CLASS}
+        if _STORAGE_CLASS in asked.stored:
+            kept[_STORAGE_CLASS] = asked.stored[_STORAGE_CLASS]
+        return ObjectMetadata(kept)
+
+    def response_headers(self) -> dict[str, str]:
+        """Return the headers that a GET or HEAD has because of it; checksums not among them."""
+        headers = {"Content-Type": DEFAULT_CONTENT_TYPE}
+        for key, name in _PLAIN.items():
+            if key in self.stored:
+                headers[name] = cast("str", self.stored[key])
+        for name, value in self.user.items():
+            headers[f"{USER_PREFIX}{name}"] = encode_words(value)
+        if _STORAGE_CLASS in self.stored:
+            headers["x-amz-storage-class"] = self.storage_class
+        return headers
+
+    @property
+    def user(self) -> Mapping[str, str]:
+        """User metadata: lower-case name without prefix to decoded text."""
+        return cast("Mapping[str, str]", self.stored.get(_USER, {}))
+
+    @property
+    def storage_class(self) -> str:
+        """The storage class, ``STANDARD`` by default."""
+        return cast("str", self.stored.get(_STORAGE_CLASS, DEFAULT_STORAGE_CLASS))
+
+    @property
+    def parts(self) -> list[tuple[int, int]]:
+        """(number, length in bytes) of each part of a multipart object; else nothing."""
+        sizes = cast("list[int]", self.stored.get(_PART_SIZES, []))
+        numbers = cast("Sequence[int]", self.stored.get(_PART_NUMBERS, range(1, len(sizes) + 1)))
+        return list(zip(numbers, sizes, strict=True))
+
+    @property
+    def checksum_type(self) -> ChecksumType:
+        """How the checksums relate to the object's bytes."""
+        return ChecksumType(self.stored.get(_CHECKSUM_TYPE, ChecksumType.FULL_OBJECT.value))
+
+    @property
+    def checksums(self) -> dict[Algorithm, str]:
+        """The object's checksums as S3 writes them."""
+        composite = self.checksum_type is ChecksumType.COMPOSITE
+        parts = len(cast("list[int]", self.stored.get(_PART_SIZES, []))) if composite else None
+        digests = cast("Mapping[str, bytes]", self.stored.get(_CHECKSUMS, {}))
+        return {Algorithm(name): format_checksum(digest, parts) for name, digest in digests.items()}
+
+    def checksum_headers(self) -> dict[str, str]:
+        """Return the headers that ``x-amz-checksum-mode: ENABLED`` adds to a GET or HEAD."""
+        headers = {algorithm.header: text for algorithm, text in self.checksums.items()}
+        if headers:
+            headers["x-amz-checksum-type"] = self.checksum_type.value
+        return headers
+
+
+def _without_aws_chunked(value: str) -> str:
+    """Take the framing out of Content-Encoding: it is undone before anything is stored."""
+    if "aws-chunked" not in value.lower():
+        return value
+    codings = [coding.strip() for coding in value.split(",")]
+    return ",".join(c for c in codings if c and c.lower() != "aws-chunked")
+
+
+def _user_metadata(headers: Headers) -> dict[str, Value]:
+    user: dict[str, Value] = {}
+    size_bytes = 0
+    for header, value in headers.items():
+        if header.startswith(USER_PREFIX):
+            name = header[len(USER_PREFIX) :]
+            text = decode_words(value)
+            if not name or has_control(text):
+                raise S3Error("InvalidArgument", "Invalid user metadata.", ArgumentName=header)
+            size_bytes += len(name.encode()) + len(text.encode())
+            user[name] = text
+    if size_bytes > USER_METADATA_BYTES_MAX:
+        raise S3Error("MetadataTooLarge", Size=size_bytes, MaxSizeAllowed=USER_METADATA_BYTES_MAX)
+    return user
+
+
+def overrides(query: Mapping[str, str]) -> dict[str, str]:
+    """Return the response headers that ``response-content-type`` and its five relatives set.
+
+    Raises:
+        S3Error: ``InvalidArgument`` for a control character.
+    """
+    chosen: dict[str, str] = {}
+    for parameter, name in _OVERRIDES.items():
+        value = query.get(parameter)
+        if value is not None:
+            if has_control(value):
+                raise S3Error(
+                    "InvalidArgument",
+                    "A header value has a control character.",
+                    ArgumentName=parameter,
+                )
+            chosen[name] = value
+    return chosen
+
+
+def encode_words(text: str) -> str:
+    """Return ``text`` fit for a header: as it is if ASCII, else as RFC 2047 encoded words."""
+    if text.isascii():
+        return text
+    words: list[str] = []
+    chunk = b""
+    for character in text:
+        encoded = character.encode()
+        if len(chunk) + len(encoded) > _WORD_BYTES_MAX:
+            words.append(chunk.decode())
+            chunk = b""
+        chunk += encoded
+    words.append(chunk.decode())
+    return " ".join(f"=?UTF-8?B?{base64.b64encode(w.encode()).decode()}?=" for w in words)
+
+
+def decode_words(value: str) -> str:
+    """Return the text of a value that is made of RFC 2047 encoded words, else the value itself."""
+    if not value.startswith("=?"):
+        return value
+    decoded = ""
+    pending = b""  # a character may be split between two words
+    charset = ""
+    try:
+        for word in value.split():
+            match = _WORD.fullmatch(word)
+            if match is None:
+                return value
+            if match[1].lower() != charset:
+                decoded += pending.decode(charset or "ascii")
+                pending, charset = b"", match[1].lower()
+            pending += _word_bytes(match[2].lower(), match[3])
+        return decoded + pending.decode(charset)
+    except (UnicodeDecodeError, binascii.Error):
+        return value
+
+
+def _word_bytes(encoding: str, text: str) -> bytes:
+    if encoding == "b":
+        return base64.b64decode(text, validate=True)
+    if _BAD_Q_ESCAPE.search(text):
+        raise binascii.Error
+    return unquote_to_bytes(text.replace("%", "%25").replace("=", "%").replace("_", " "))

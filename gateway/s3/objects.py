@@ -1,0 +1,106 @@
+"""PutObject, GetObject, HeadObject."""
+
+from __future__ import annotations
+
+import structlog
+from aiohttp import web
+
+from gateway.s3.body import receive
+from gateway.s3.call import Call, state_headers
+from gateway.s3.entries import identity_headers, make_entry, quoted_etag
+from gateway.s3.errors import S3Error
+from gateway.s3.metadata import ObjectMetadata, overrides
+from gateway.s3.preconditions import check_read, range_applies, write_check
+from gateway.s3.ranges import ByteRange, parse_range
+from gateway.s3.versions import require_null_version
+from gateway.store.errors import BlockCorrupt, BlockMissing
+from gateway.store.mutations import Put
+from mst.entry import Entry
+
+SINGLE_ANSWER_BYTES_MAX = 256 * 1024
+"""Ranges up to this length are read whole before the status line is sent, and go out in one write with it."""
+WRITE_BYTES = 256 * 1024
+"""Piece in which longer ranges are written: measured as the fastest under uvloop."""
+
+log = structlog.get_logger(__name__)
+
+
+async def put_object(call: Call) -> web.Response:
+    """PutObject: replaces the whole object at once, or leaves everything as it was."""
+    bucket = call.bucket
+    metadata = ObjectMetadata.from_headers(call.headers)
+    check = write_check(call.headers)
+    received = await receive(call)
+    body = received.body
+    metadata = metadata.with_checksum(received.algorithm, received.checksum)
+    entry, blocks = make_entry(body.cid, body.size, body.md5, call.front.clock_ms(), metadata)
+    done = await call.front.store.committer.submit(
+        Put(bucket.name, call.key, entry, body.blocks + blocks, check)
+    )
+    headers = {"ETag": quoted_etag(entry), "x-ms3t-cid": str(entry.body)} | received.headers()
+    return call.answer(200, headers=headers | state_headers(done.bucket))
+
+
+async def head_object(call: Call) -> web.Response:
+    """HeadObject: the headers of GetObject, and no body even for an error."""
+    entry, headers, chosen = await _prepare(call)
+    headers["Content-Length"] = str(chosen.stop - chosen.start if chosen else entry.size)
+    return call.answer(206 if chosen else 200, headers=headers)
+
+
+async def get_object(call: Call) -> web.StreamResponse:
+    """GetObject: the whole object or one range of it, every block verified before a byte of it is sent."""
+    entry, headers, chosen = await _prepare(call)
+    status = 206 if chosen else 200
+    start, stop = chosen or ByteRange(0, entry.size)
+    content = call.front.store.read_body(entry, start, stop)
+    if stop - start <= SINGLE_ANSWER_BYTES_MAX:
+        return call.answer(status, b"".join([piece async for piece in content]), headers)
+    response = web.StreamResponse(status=status, headers=call.common_headers | headers)
+    response.content_length = stop - start
+    # The first piece is read before the status line, so that the usual failure is still a proper error.
+    piece = await anext(content)
+    await response.prepare(call.request)
+    try:
+        while True:
+            for at in range(0, len(piece), WRITE_BYTES):
+                await response.write(piece[at : at + WRITE_BYTES])
+            piece = await anext(content, b"")
+            if not piece:
+                break
+    except (BlockMissing, BlockCorrupt) as error:
+        # Headers are out: cutting the connection is the only way left to say that this is not the object.
+        log.error("download cut short", request_id=call.request_id, key=call.key_text, reason=str(error))
+        if call.request.transport is not None:
+            call.request.transport.abort()
+    finally:
+        await content.aclose()
+    return response
+
+
+async def _prepare(call: Call) -> tuple[Entry, dict[str, str], ByteRange | None]:
+    """Find the object, evaluate the conditions, choose the range; the headers say what will be sent.
+
+    Raises:
+        S3Error: NoSuchKey, NoSuchVersion, PreconditionFailed, NotModified, InvalidRange.
+    """
+    require_null_version(call.target.query.get("versionId"))
+    store = call.front.store
+    entry = await store.get(call.bucket, call.key)
+    if entry is None:
+        raise S3Error("NoSuchKey", Key=call.key_text)
+    etag = entry.etag_text
+    check_read(call.headers, etag, entry.mtime_ms)
+    metadata = ObjectMetadata(await store.meta(entry))
+    headers = identity_headers(entry) | metadata.response_headers()
+    if call.target.query:
+        headers |= overrides(call.target.query)
+    wanted = call.headers.get("range")
+    chosen = None
+    if wanted is not None and range_applies(call.headers, etag, entry.mtime_ms):
+        chosen = parse_range(wanted, entry.size)
+    if chosen is not None:
+        headers["Content-Range"] = chosen.content_range(entry.size)
+    elif call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
+        headers |= metadata.checksum_headers()
+    return entry, headers, chosen

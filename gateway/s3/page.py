@@ -1,0 +1,107 @@
+"""One page of a listing: seeking through the tree from group to group, never walking what a delimiter hides.
+
+A page ends with the exact key to go on from, so that pages neither repeat nor skip anything, prefixes included.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class Walk(Protocol):
+    """What a listing needs of a bucket: see `gateway.store.store.StoreWalk`."""
+
+    async def seek(self, start: bytes) -> None:
+        """Stand before the first key that is not below ``start``."""
+
+    async def run(self) -> tuple[Sequence[bytes], Sequence[bytes]] | None:
+        """The next keys and values, None at the end."""
+
+
+class Page(NamedTuple):
+    """What a page holds.
+
+    Attributes:
+        rows: (key, encoded entry) in key order.
+        prefixes: the common prefixes, in order.
+        resume: the first key of the next page; None if this is the last.
+        last: the last key or common prefix of this page, b"" for an empty one.
+    """
+
+    rows: list[tuple[bytes, bytes]]
+    prefixes: list[bytes]
+    resume: bytes | None
+    last: bytes
+
+
+def after_key(key: bytes) -> bytes:
+    """The lowest possible key above ``key`` (no key has a NUL)."""
+    return key + b"\0"
+
+
+def after_prefix(prefix: bytes) -> bytes:
+    """The lowest string above everything that starts with ``prefix`` (UTF-8 never has a byte FF)."""
+    return prefix[:-1] + bytes((prefix[-1] + 1,))
+
+
+def start_after(marker: bytes, prefix: bytes, delimiter: bytes) -> bytes:
+    """Where a listing begins that is to come after ``marker``.
+
+    A marker that is itself a common prefix stands for its whole group.
+    """
+    if not marker:
+        return prefix
+    if delimiter and marker.startswith(prefix):
+        cut = marker.find(delimiter, len(prefix))
+        if cut >= 0 and cut + len(delimiter) == len(marker):
+            return after_prefix(marker)
+    return max(after_key(marker), prefix)
+
+
+async def collect(walk: Walk, start: bytes, prefix: bytes, delimiter: bytes, limit: int) -> Page:
+    """Collect a page.
+
+    Args:
+        walk: the bucket.
+        start: the first key that may appear.
+        prefix: what every key must start with.
+        delimiter: keys that share everything up to its first occurrence behind ``prefix`` are one common prefix; empty
+            for none.
+        limit: most keys and common prefixes together.
+    """
+    rows: list[tuple[bytes, bytes]] = []
+    prefixes: list[bytes] = []
+    last = b""
+    room = limit
+    if room <= 0:
+        return Page(rows, prefixes, None, last)
+    end = after_prefix(prefix) if prefix else None
+    await walk.seek(max(start, prefix))
+    while (run := await walk.run()) is not None:
+        keys, values = run
+        stop = len(keys) if end is None or keys[-1] < end else bisect_left(keys, end)
+        i = 0
+        while i < stop:
+            if room == 0:
+                return Page(rows, prefixes, keys[i], last)
+            cut = keys[i].find(delimiter, len(prefix)) if delimiter else -1
+            if cut < 0:
+                # Without a delimiter everything that fits comes at once.
+                upto = i + 1 if delimiter else min(stop, i + room)
+                rows += zip(keys[i:upto], values[i:upto], strict=True)
+                room -= upto - i
+                last = keys[upto - 1]
+                i = upto
+                continue
+            last = keys[i][: cut + len(delimiter)]
+            prefixes.append(last)
+            room -= 1
+            behind = after_prefix(last)
+            i = bisect_left(keys, behind, i)
+            if i == len(keys):
+                await walk.seek(behind)
+        if stop < len(keys):
+            break
+    return Page(rows, prefixes, None, last)

@@ -1,0 +1,95 @@
+"""The one table from a request to its operation.  What is not in it answers 501, never a silent success."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Literal, NamedTuple, TypeAlias
+
+from aiohttp import web
+
+from gateway.s3 import buckets, copying, deleting, listing, multipart, objects
+from gateway.s3.call import Call
+from gateway.s3.errors import S3Error
+from gateway.s3.headers import Headers
+from gateway.s3.target import Target
+
+Handler: TypeAlias = Callable[[Call], Awaitable[web.StreamResponse]]
+Level: TypeAlias = Literal["service", "bucket", "object"]
+
+COPY = "x-amz-copy-source"
+
+SUBRESOURCES = frozenset(
+    {
+        "abac", "accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption", "intelligent-tiering",
+        "inventory", "legal-hold", "lifecycle", "list-type", "location", "logging", "metadataConfiguration",
+        "metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "notification", "object-lock",
+        "ownershipControls", "partNumber", "policy", "policyStatus", "publicAccessBlock", "renameObject",
+        "replication", "requestPayment", "restore", "retention", "select", "session", "tagging", "torrent",
+        "uploadId", "uploads", "versioning", "versions", "website",
+    }
+)
+"""Query parameters that name another resource than the bucket or the object itself."""
+
+
+class Route(NamedTuple):
+    """An operation by its name in the S3 API, and what carries it out."""
+
+    operation: str
+    handler: Handler
+
+
+_TABLE: tuple[tuple[str, Level, tuple[str, ...], str, Handler], ...] = (
+    ("GET", "service", (), "ListBuckets", buckets.list_buckets),
+    ("PUT", "bucket", (), "CreateBucket", buckets.create_bucket),
+    ("HEAD", "bucket", (), "HeadBucket", buckets.head_bucket),
+    ("DELETE", "bucket", (), "DeleteBucket", buckets.delete_bucket),
+    ("GET", "bucket", ("location",), "GetBucketLocation", buckets.get_bucket_location),
+    ("GET", "bucket", (), "ListObjects", listing.list_objects),
+    ("GET", "bucket", ("list-type",), "ListObjectsV2", listing.list_objects_v2),
+    ("GET", "bucket", ("versions",), "ListObjectVersions", listing.list_object_versions),
+    ("GET", "bucket", ("uploads",), "ListMultipartUploads", multipart.list_uploads),
+    ("POST", "bucket", ("delete",), "DeleteObjects", deleting.delete_objects),
+    ("PUT", "object", (), "PutObject", objects.put_object),
+    ("PUT", "object", (COPY,), "CopyObject", copying.copy_object),
+    ("GET", "object", (), "GetObject", objects.get_object),
+    ("HEAD", "object", (), "HeadObject", objects.head_object),
+    ("DELETE", "object", (), "DeleteObject", deleting.delete_object),
+    ("POST", "object", ("uploads",), "CreateMultipartUpload", multipart.create_upload),
+    ("PUT", "object", ("uploadId", "partNumber"), "UploadPart", multipart.upload_part),
+    ("PUT", "object", ("uploadId", "partNumber", COPY), "UploadPartCopy", multipart.copy_part),
+    ("GET", "object", ("uploadId",), "ListParts", multipart.list_parts),
+    ("POST", "object", ("uploadId",), "CompleteMultipartUpload", multipart.complete_upload),
+    ("DELETE", "object", ("uploadId",), "AbortMultipartUpload", multipart.abort_upload),
+)
+
+ROUTES = {
+    (method, level, frozenset(qualifiers)): Route(operation, handler)
+    for method, level, qualifiers, operation, handler in _TABLE
+}
+
+_METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"})
+_PLAIN: frozenset[str] = frozenset()
+
+
+def level_of(target: Target) -> Level:
+    """What kind of thing the request names."""
+    if target.key is not None:
+        return "object"
+    return "service" if target.bucket is None else "bucket"
+
+
+def find_route(method: str, target: Target, headers: Headers) -> Route:
+    """The operation of a request.
+
+    Raises:
+        S3Error: NotImplemented for what S3 has and this gateway has not, MethodNotAllowed for what S3 has not.
+    """
+    qualifiers = SUBRESOURCES.intersection(target.query) if target.query else _PLAIN
+    if COPY in headers and method == "PUT" and target.key is not None:
+        qualifiers = qualifiers | {COPY}
+    route = ROUTES.get((method, level_of(target), qualifiers))
+    if route is not None:
+        return route
+    if method not in _METHODS:
+        raise S3Error("MethodNotAllowed", Method=method)
+    raise S3Error("NotImplemented")

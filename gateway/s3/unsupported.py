@@ -1,0 +1,45 @@
+"""Headers that ask for something this gateway does not do.
+
+An upload that asks for encryption, a lock or an ACL must not look as if it had got it. So these
+requests are answered with 501, whatever the operation; other unknown headers are harmless.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.s3.errors import S3Error
+from gateway.s3.headers import Headers
+
+_PREFIXES: Final = (
+    "x-amz-server-side-encryption",
+    "x-amz-copy-source-server-side-encryption",
+    "x-amz-object-lock-",
+    "x-amz-grant-",
+)
+_NAMES: Final = frozenset(
+    {
+        "x-amz-expected-bucket-owner",
+        "x-amz-source-expected-bucket-owner",
+        "x-amz-website-redirect-location",
+        "x-amz-write-offset-bytes",
+    }
+)
+# What everybody's objects are here anyway.
+_ACLS: Final = frozenset({"private", "bucket-owner-read", "bucket-owner-full-control"})
+
+
+def refuse_unsupported(headers: Headers) -> None:
+    """Refuse a request that asks for what would not happen.
+
+    Raises:
+        S3Error: ``NotImplemented``, with the header named.
+    """
+    for name, value in headers.items():
+        if name[:6] == "x-amz-" and (
+            name in _NAMES
+            or name.startswith(_PREFIXES)
+            or (name == "x-amz-acl" and value not in _ACLS)
+            or (name == "x-amz-tagging" and value)
+        ):
+            raise S3Error("NotImplemented", Header=name)

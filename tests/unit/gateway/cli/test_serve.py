@@ -1,0 +1,372 @@
+"""`ms3t serve` as a process: first start, ownership, reading beside it, stopping, being killed."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from click.testing import Result
+
+MS3T = Path(sys.executable).with_name("ms3t")
+
+
+class Client:
+    """Signs and sends single requests with the settings `ms3t env` gives."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self._key = Credentials(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"])
+        self._region = env["AWS_DEFAULT_REGION"]
+        self.host = env["AWS_ENDPOINT_URL"].removeprefix("http://")
+
+    def headers(self, method: str, path: str, body: bytes = b"") -> dict[str, str]:
+        request = AWSRequest(method, f"http://{self.host}{path}", data=body)
+        S3SigV4Auth(self._key, "s3", self._region).add_auth(request)
+        return dict(request.headers.items())
+
+    def send(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(self.host, timeout=20)
+        connection.request(method, path, body, self.headers(method, path, body))
+        answer = connection.getresponse()
+        got = answer.status, answer.read()
+        connection.close()
+        return got
+
+
+@pytest.fixture
+def client_of(ms3t: Callable[..., Result]) -> Callable[[Path], Client]:
+    def make(data: Path) -> Client:
+        return Client(json.loads(ms3t("env", "--json", data=data).stdout))
+
+    return make
+
+
+def test_the_first_start_makes_everything_private_and_says_how_to_go_on(
+    tmp_path: Path, serve: Callable[..., Any], ms3t: Callable[..., Result]
+) -> None:
+    data = tmp_path / "a folder" / "data"
+    server = serve(data)
+    written = server.wait_until_ready()
+    assert written == {
+        "pid": server.process.pid,
+        "endpoint": written["endpoint"],
+        "region": "us-east-1",
+    }
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", written["endpoint"])
+    for path in (data, *data.rglob("*")):
+        if path.name != "lock.mdb" and path.suffix != ".new":
+            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    time.sleep(0.2)
+    out = server.output()
+    assert written["endpoint"] in out
+    assert "aws s3 mb" in out
+    (pasted,) = re.findall(r"eval .*", out)
+    script = f"{pasted}; echo $AWS_ENDPOINT_URL"
+    done = subprocess.run(["sh", "-c", script], cwd="/", check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == written["endpoint"]
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_it_with_0(own: Any, serve: Callable[..., Any], number: signal.Signals) -> None:
+    server = serve(own.path)
+    server.wait_until_ready()
+    assert server.stop(number) == 0
+    assert "stopped" in server.output()
+    assert "Traceback" not in server.output()
+
+
+def test_a_second_server_is_told_who_has_the_folder(
+    own: Any, serve: Callable[..., Any], ms3t: Callable[..., Result]
+) -> None:
+    first = serve(own.path)
+    first.wait_until_ready()
+    second = serve(own.path)
+    assert second.process.wait(30) == 4
+    (line,) = second.output().splitlines()
+    assert line.startswith("Error: data folder")
+    assert f"process {first.process.pid}" in line
+    assert "--data-dir" in line
+    assert first.stop() == 0
+    third = serve(own.path)
+    third.wait_until_ready()
+
+
+def test_an_address_that_is_taken(tmp_path: Path, serve: Callable[..., Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        server = serve(tmp_path / "data", "--listen", listen)
+        assert server.process.wait(30) == 1
+    assert f"Error: cannot listen on {listen}: Address already in use" in server.output()
+    assert "Traceback" not in server.output()
+    elsewhere = serve(tmp_path / "data", "--listen", "no-such-host.invalid:0")
+    assert elsewhere.process.wait(60) == 1
+    assert "Error: cannot listen on no-such-host.invalid:0" in elsewhere.output()
+
+
+def test_verbs_beside_a_server_see_what_it_answered(
+    tmp_path: Path,
+    serve: Callable[..., Any],
+    client_of: Callable[[Path], Client],
+    ms3t: Callable[..., Result],
+    ms3t_json: Callable[..., Any],
+) -> None:
+    data = tmp_path / "data"
+    server = serve(data)
+    server.wait_until_ready()
+    client = client_of(data)
+    assert client.send("PUT", "/photos")[0] == 200
+    for number in range(5):
+        content = b"%d" % number * 300_000  # bulk segments and the commit log
+        assert client.send("PUT", f"/photos/{number}", content)[0] == 200
+        assert client.send("PUT", f"/photos/small/{number}", b"small")[0] == 200
+        (root,) = ms3t_json("roots", data=data)
+        assert root["objects"] == 2 * number + 2
+        assert ms3t("cat", f"photos/{number}", data=data).stdout_bytes == content
+        keys = [row["key"] for row in ms3t_json("ls", "photos", "-r", data=data)]
+        assert keys == [*map(str, range(number + 1)), *(f"small/{n}" for n in range(number + 1))]
+        assert ms3t_json("tree", "photos", "--key", f"small/{number}", data=data)["found"]
+        assert all(row["verified"] for row in ms3t_json("log", "photos", data=data))
+    before = ms3t_json("roots", data=data)
+    assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert ms3t_json("roots", data=data) == before
+    again = serve(data)
+    again.wait_until_ready()
+    assert ms3t_json("roots", data=data) == before
+    assert client_of(data).send("GET", "/photos/small/4") == (200, b"small")
+    assert again.stop() == 0
+
+
+def test_a_request_in_progress_is_finished(
+    own: Any, serve: Callable[..., Any], client_of: Callable[[Path], Client], ms3t: Callable[..., Result]
+) -> None:
+    server = serve(own.path)
+    server.wait_until_ready()
+    client = client_of(own.path)
+    body = os.urandom(600_000)
+    connection = http.client.HTTPConnection(client.host, timeout=20)
+    connection.putrequest("PUT", "/void/late", skip_host=True, skip_accept_encoding=True)
+    for name, value in {"Host": client.host, **client.headers("PUT", "/void/late", body)}.items():
+        connection.putheader(name, value)
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders()
+    connection.send(body[:100_000])
+    time.sleep(0.3)
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert server.process.poll() is None
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((connection.host, connection.port))
+    connection.send(body[100_000:])
+    answer = connection.getresponse()
+    assert answer.status == 200
+    assert answer.getheader("Connection") == "close"
+    connection.close()
+    assert server.stop() == 0
+    assert ms3t("cat", "void/late", data=own.path).stdout_bytes == body
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_request_that_does_not_end_is_cut_off(
+    own: Any,
+    serve: Callable[..., Any],
+    client_of: Callable[[Path], Client],
+    ms3t: Callable[..., Result],
+    twice: bool,
+) -> None:
+    server = serve(own.path, env={"MS3T_LIMITS_SHUTDOWN_SECONDS": "60" if twice else "0.5"})
+    server.wait_until_ready()
+    client = client_of(own.path)
+    connection = http.client.HTTPConnection(client.host, timeout=20)
+    headers = client.headers("PUT", "/void/never", b"x" * 500_000)
+    connection.putrequest("PUT", "/void/never", skip_host=True)
+    for name, value in {"Host": client.host, "Content-Length": "500000", **headers}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    connection.send(b"x" * 200_000)
+    time.sleep(0.3)
+    started = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    if twice:
+        time.sleep(0.5)
+        assert server.process.poll() is None
+    assert server.stop() == 0
+    assert time.monotonic() - started < 20
+    connection.close()
+    assert "requests were cut off" in server.output()
+    assert ms3t("cat", "void/never", data=own.path).exit_code == 3
+
+
+def test_connections_beyond_the_limit_are_told_to_slow_down(
+    own: Any, serve: Callable[..., Any], client_of: Callable[[Path], Client]
+) -> None:
+    server = serve(own.path, env={"MS3T_LIMITS_CONNECTIONS_MAX": "2"})
+    server.wait_until_ready()
+    client = client_of(own.path)
+    host, port = client.host.split(":")
+    with ExitStack() as held:
+        for _ in range(2):
+            held.enter_context(socket.create_connection((host, int(port))))
+        time.sleep(0.2)
+        third = held.enter_context(socket.create_connection((host, int(port)), timeout=5))
+        refused = b""
+        while piece := third.recv(65536):
+            refused += piece
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    assert b"<Code>SlowDown</Code>" in refused
+    time.sleep(0.2)
+    assert client.send("GET", "/")[0] == 200
+
+
+def test_a_folder_that_lost_its_key_or_registry_is_refused(own: Any, serve: Callable[..., Any]) -> None:
+    key = own.folder.key.read_bytes()
+    own.folder.key.unlink()
+    server = serve(own.path)
+    assert server.process.wait(30) == 1
+    assert "space.key is gone" in server.output()
+    assert not own.folder.key.exists()
+    own.folder.key.write_bytes(key)
+    own.folder.key.chmod(0o600)
+    own.folder.registry.unlink()
+    server = serve(own.path)
+    assert server.process.wait(30) == 1
+    assert "registry.db is gone" in server.output()
+    assert not own.folder.registry.exists()
+
+
+def test_a_lost_index_is_made_anew(own: Any, serve: Callable[..., Any], ms3t: Callable[..., Result]) -> None:
+    for file in own.folder.index.iterdir():
+        file.unlink()
+    server = serve(own.path)
+    server.wait_until_ready()
+    assert "indexed a segment anew" in server.output()
+    assert ms3t("cat", "photos/2026/a.jpg", data=own.path).stdout_bytes == b"first, changed"
+
+
+def test_a_torn_end_is_cut_and_reported(own: Any, serve: Callable[..., Any], ms3t: Callable[..., Result]) -> None:
+    (segment,) = own.folder.segments.glob("log-*")
+    whole = segment.stat().st_size
+    with segment.open("ab") as file:
+        file.write(b"torn")
+    assert ms3t("roots", data=own.path).exit_code == 0
+    assert segment.stat().st_size == whole + 4
+    server = serve(own.path)
+    server.wait_until_ready()
+    assert "cut the torn end off a segment" in server.output()
+    assert segment.stat().st_size == whole
+
+
+def test_json_logs_and_no_access_log(own: Any, serve: Callable[..., Any], client_of: Callable[[Path], Client]) -> None:
+    server = serve(own.path, "--log-format", "json", "--no-log-access", "--s3-region", "eu-west-1")
+    assert server.wait_until_ready()["region"] == "eu-west-1"
+    assert client_of(own.path).send("GET", "/")[0] == 200
+    assert server.stop() == 0
+    logged = [json.loads(line) for line in server.output().splitlines() if line.startswith("{")]
+    assert [message["event"] for message in logged if message["level"] == "info"][:1] == ["serving"]
+    assert "ListBuckets" not in server.output()
+
+
+def test_the_access_log_is_complete_after_a_stop(
+    own: Any, serve: Callable[..., Any], client_of: Callable[[Path], Client]
+) -> None:
+    server = serve(own.path)
+    server.wait_until_ready()
+    assert client_of(own.path).send("GET", "/")[0] == 200
+    assert server.stop() == 0
+    assert "ListBuckets" in server.output()
+
+
+def test_it_raises_the_limit_of_open_files(own: Any, serve: Callable[..., Any]) -> None:
+    server = serve(own.path)
+    server.wait_until_ready()
+    limits = Path(f"/proc/{server.process.pid}/limits")
+    if not limits.exists():
+        pytest.skip("this system has no /proc/PID/limits")
+    (line,) = (line for line in limits.read_text().splitlines() if line.startswith("Max open files"))
+    assert line.split()[3] == line.split()[4]
+
+
+def test_what_is_no_http_is_one_line_of_log(own: Any, serve: Callable[..., Any]) -> None:
+    server = serve(own.path)
+    host, port = server.wait_until_ready()["endpoint"].removeprefix("http://").split(":")
+    for junk in (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"):
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            connection.sendall(junk)
+            while connection.recv(65536):
+                pass
+    assert server.stop() == 0
+    assert "Traceback" not in server.output()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--listen", "9000"], "--listen"),
+        (["--log-level", "loud"], "--log-level"),
+        (["--config", "/nowhere.yaml"], "/nowhere.yaml"),
+    ],
+)
+def test_bad_settings_are_named(tmp_path: Path, ms3t: Callable[..., Result], arguments: list[str], told: str) -> None:
+    result = ms3t("serve", *arguments, data=tmp_path / "data")
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_data_folder_that_is_a_file(tmp_path: Path, serve: Callable[..., Any]) -> None:
+    (tmp_path / "data").write_text("")
+    server = serve(tmp_path / "data")
+    assert server.process.wait(30) == 1
+    assert len(server.output().splitlines()) == 1
+    assert str(tmp_path / "data") in server.output()
+
+
+def test_reading_while_it_writes(
+    own: Any, serve: Callable[..., Any], client_of: Callable[[Path], Client], ms3t_json: Callable[..., Any]
+) -> None:
+    server = serve(own.path)
+    server.wait_until_ready()
+    client = client_of(own.path)
+    ended = threading.Event()
+    failures: list[object] = []
+
+    def write() -> None:
+        number = 0
+        while not ended.is_set():
+            size = 400_000 if number % 5 == 0 else 500
+            answer = client.send("PUT", f"/void/{number:06d}", b"x" * size + b"%d" % number)
+            if answer[0] != 200:
+                failures.append(answer)
+            number += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        seen = 0
+        for _ in range(6):
+            keys = [row["key"] for row in ms3t_json("ls", "void", data=own.path)]
+            assert keys == [f"{n:06d}" for n in range(len(keys))]
+            assert len(keys) >= seen
+            seen = len(keys)
+            assert ms3t_json("tree", "void", data=own.path)["bucket"] == "void"
+    finally:
+        ended.set()
+        writer.join()
+    assert not failures
+    assert seen > 0

@@ -1,0 +1,256 @@
+"""Checksums: values against botocore, headers against the rules."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import pytest
+from botocore.httpchecksum import Sha1Checksum, Sha256Checksum
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.s3 import checksums
+from gateway.s3.checksums import Algorithm, ChecksumType, Declared
+from gateway.s3.errors import S3Error
+from gateway.s3.headers import Headers
+from gateway.s3.sigv4 import PayloadMode
+
+PLAIN = PayloadMode.SIGNED
+TRAILER = PayloadMode.CHUNKED_UNSIGNED_TRAILER
+CHECK = b"123456789"
+# The check values of the CRC catalogue, and the SHAs of the same nine bytes.
+KNOWN = {
+    Algorithm.CRC32: "cbf43926",
+    Algorithm.CRC32C: "e3069283",
+    Algorithm.CRC64NVME: "ae8b14860a799888",
+    Algorithm.SHA1: hashlib.sha1(CHECK).hexdigest(),
+    Algorithm.SHA256: hashlib.sha256(CHECK).hexdigest(),
+}
+CRCS = [Algorithm.CRC32, Algorithm.CRC32C, Algorithm.CRC64NVME]
+
+
+def of(algorithm: Algorithm, *pieces: bytes) -> bytes:
+    hasher = checksums.new(algorithm)
+    for piece in pieces:
+        hasher.update(piece)
+    return hasher.digest()
+
+
+def refusal(headers: dict[str, str], payload: PayloadMode = PLAIN) -> str:
+    with pytest.raises(S3Error) as refused:
+        checksums.declared(Headers(headers), payload)
+    return refused.value.code
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_known_values_in_any_split(algorithm: Algorithm) -> None:
+    assert of(algorithm, CHECK).hex() == KNOWN[algorithm]
+    assert of(algorithm, b"", CHECK[:4], CHECK[4:]).hex() == KNOWN[algorithm]
+    assert algorithm.header == f"x-amz-checksum-{algorithm.value.lower()}"
+
+
+@given(st.binary())
+def test_shas_agree_with_botocore(data: bytes) -> None:
+    for algorithm, oracle in ((Algorithm.SHA1, Sha1Checksum), (Algorithm.SHA256, Sha256Checksum)):
+        hasher = oracle()
+        hasher.update(data)
+        assert checksums.format_checksum(of(algorithm, data)) == hasher.b64digest()
+
+
+@pytest.mark.parametrize("algorithm", CRCS)
+@given(parts=st.lists(st.binary(max_size=50), min_size=1, max_size=6))
+def test_crc_of_a_whole_from_its_parts(algorithm: Algorithm, parts: list[bytes]) -> None:
+    pairs = [(of(algorithm, part), len(part)) for part in parts]
+    assert checksums.of_parts(algorithm, ChecksumType.FULL_OBJECT, pairs) == of(algorithm, *parts)
+
+
+def test_crc_of_terabytes_from_parts() -> None:
+    zeros = of(Algorithm.CRC64NVME, bytes(1 << 20))
+    part = (zeros, 1 << 20)
+    by_doubling = part
+    for _ in range(10):
+        combined = checksums.of_parts(
+            Algorithm.CRC64NVME, ChecksumType.FULL_OBJECT, [by_doubling, by_doubling]
+        )
+        by_doubling = (combined, by_doubling[1] * 2)
+    assert by_doubling == (
+        checksums.of_parts(Algorithm.CRC64NVME, ChecksumType.FULL_OBJECT, [part] * 1024),
+        1 << 30,
+    )
+
+
+def test_composite_is_the_checksum_of_checksums() -> None:
+    digests = [of(Algorithm.SHA256, b"a"), of(Algorithm.SHA256, b"b")]
+    composite = checksums.of_parts(
+        Algorithm.SHA256, ChecksumType.COMPOSITE, [(d, 1) for d in digests]
+    )
+    assert composite == hashlib.sha256(b"".join(digests)).digest()
+    assert checksums.format_checksum(composite, 2) == base64.b64encode(composite).decode() + "-2"
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_in_a_header(algorithm: Algorithm) -> None:
+    digest = of(algorithm, b"abc")
+    text = checksums.format_checksum(digest)
+    claim = checksums.declared(
+        Headers({algorithm.header: text, "x-amz-sdk-checksum-algorithm": algorithm.value}), PLAIN
+    )
+    assert claim == Declared(algorithm, digest)
+    assert claim.settle({}) is claim
+    claim.check(digest)
+    with pytest.raises(S3Error) as refused:
+        claim.check(of(algorithm, b"abd"))
+    assert refused.value.code == "BadDigest"
+    assert algorithm.value in refused.value.message
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_in_a_trailer(algorithm: Algorithm) -> None:
+    digest = of(algorithm, b"abc")
+    claim = checksums.declared(Headers({"x-amz-trailer": algorithm.header.title()}), TRAILER)
+    assert claim == Declared(algorithm, None)
+    assert claim.settle({algorithm.header: checksums.format_checksum(digest)}).digest == digest
+    with pytest.raises(S3Error) as refused:
+        claim.settle({})
+    assert refused.value.code == "MalformedTrailerError"
+    with pytest.raises(S3Error) as refused:
+        claim.check(digest)
+    assert refused.value.code == "BadDigest"
+
+
+def test_none_at_all() -> None:
+    headers = Headers(
+        {
+            "x-amz-checksum-mode": "ENABLED",
+            "x-amz-checksum-algorithm": "SHA1",
+            "x-amz-checksum-type": "COMPOSITE",
+        }
+    )
+    assert checksums.declared(headers, PLAIN) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "payload", "code"),
+    [
+        ({"x-amz-checksum-crc32": ""}, PLAIN, "InvalidRequest"),
+        ({"x-amz-checksum-crc32": "AAAA"}, PLAIN, "InvalidRequest"),
+        ({"x-amz-checksum-crc32": "AAAAAA=="[:-1]}, PLAIN, "InvalidRequest"),
+        ({"x-amz-checksum-crc32": "AAAAAB=="}, PLAIN, "InvalidRequest"),
+        ({"x-amz-checksum-crc32": "AAAA AA=="}, PLAIN, "InvalidRequest"),
+        ({"x-amz-checksum-crc32": "AAAAAA==-2"}, PLAIN, "InvalidRequest"),
+        ({"x-amz-checksum-crc32": "é"}, PLAIN, "InvalidRequest"),
+        ({"x-amz-checksum-md4": "AAAAAA=="}, PLAIN, "InvalidRequest"),
+        ({"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-sha1": "x"}, PLAIN, "InvalidRequest"),
+        (
+            {"x-amz-checksum-crc32": "AAAAAA==", "x-amz-trailer": "x-amz-checksum-crc32"},
+            TRAILER,
+            "InvalidRequest",
+        ),
+        ({"x-amz-trailer": "x-amz-checksum-crc32,x-amz-checksum-sha1"}, TRAILER, "InvalidRequest"),
+        ({"x-amz-trailer": "x-amz-meta-a"}, TRAILER, "InvalidRequest"),
+        ({"x-amz-trailer": "x-amz-checksum-crc32"}, PLAIN, "MalformedTrailerError"),
+        (
+            {"x-amz-trailer": "x-amz-checksum-crc32"},
+            PayloadMode.CHUNKED_SIGNED,
+            "MalformedTrailerError",
+        ),
+        ({"x-amz-sdk-checksum-algorithm": "CRC32"}, PLAIN, "InvalidRequest"),
+        (
+            {"x-amz-sdk-checksum-algorithm": "MD4", "x-amz-checksum-crc32": "AAAAAA=="},
+            PLAIN,
+            "InvalidRequest",
+        ),
+        (
+            {"x-amz-sdk-checksum-algorithm": "SHA1", "x-amz-checksum-crc32": "AAAAAA=="},
+            PLAIN,
+            "InvalidRequest",
+        ),
+    ],
+)
+def test_bad_declarations(headers: dict[str, str], payload: PayloadMode, code: str) -> None:
+    assert refusal(headers, payload) == code
+
+
+def test_composite_values_only_where_asked_for() -> None:
+    claim = checksums.declared(
+        Headers({"x-amz-checksum-crc32": "AAAAAA==-12"}), PLAIN, composite=True
+    )
+    assert claim == Declared(Algorithm.CRC32, bytes(4), 12)
+    for text in ("AAAAAA==-", "AAAAAA==-0", "AAAAAA==-x", "AAAAAA==-123456", "AAAAAA==-1-2", "-1"):
+        with pytest.raises(S3Error):
+            checksums.parse_checksum(Algorithm.CRC32, text, composite=True)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kind", "result"),
+    [
+        ("CRC32", None, (Algorithm.CRC32, ChecksumType.COMPOSITE)),
+        ("crc32c", "full_object", (Algorithm.CRC32C, ChecksumType.FULL_OBJECT)),
+        ("CRC64NVME", None, (Algorithm.CRC64NVME, ChecksumType.FULL_OBJECT)),
+        ("SHA256", None, (Algorithm.SHA256, ChecksumType.COMPOSITE)),
+        ("SHA1", "COMPOSITE", (Algorithm.SHA1, ChecksumType.COMPOSITE)),
+        (None, None, None),
+        ("CRC64NVME", "COMPOSITE", "InvalidRequest"),
+        ("SHA256", "FULL_OBJECT", "InvalidRequest"),
+        ("SHA1", "HALF", "InvalidRequest"),
+        ("MD4", None, "InvalidRequest"),
+        (None, "COMPOSITE", "InvalidRequest"),
+    ],
+)
+def test_what_an_upload_can_ask_for(
+    algorithm: str | None, kind: str | None, result: object
+) -> None:
+    pairs = {"x-amz-checksum-algorithm": algorithm, "x-amz-checksum-type": kind}
+    headers = Headers({name: value for name, value in pairs.items() if value is not None})
+    if isinstance(result, str):
+        with pytest.raises(S3Error) as refused:
+            checksums.requested(headers)
+        assert refused.value.code == result
+    else:
+        assert checksums.requested(headers) == result
+
+
+def test_content_md5() -> None:
+    md5 = hashlib.md5(b"abc").digest()
+    assert checksums.content_md5(Headers({})) is None
+    assert checksums.content_md5(Headers({"content-md5": base64.b64encode(md5).decode()})) == md5
+    checksums.check_md5(None, md5)
+    checksums.check_md5(md5, md5)
+    with pytest.raises(S3Error) as refused:
+        checksums.check_md5(md5, bytes(16))
+    assert refused.value.code == "BadDigest"
+
+
+@pytest.mark.parametrize("text", ["", "abc", hashlib.md5(b"").hexdigest(), "AAAA", "é", "=" * 24])
+def test_bad_content_md5(text: str) -> None:
+    with pytest.raises(S3Error) as refused:
+        checksums.content_md5(Headers({"content-md5": text}))
+    assert refused.value.code == "InvalidDigest"
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [a.header for a in Algorithm]
+            + [
+                "x-amz-trailer",
+                "x-amz-sdk-checksum-algorithm",
+                "content-md5",
+                "x-amz-checksum-algorithm",
+                "x-amz-checksum-type",
+            ]
+        ),
+        st.text() | st.sampled_from(["AAAAAA==", "CRC32", "x-amz-checksum-crc32"]),
+    )
+)
+def test_only_s3_errors_are_raised(headers: dict[str, str]) -> None:
+    for read in (
+        lambda h: checksums.declared(h, TRAILER, composite=True),
+        checksums.requested,
+        checksums.content_md5,
+    ):
+        try:
+            read(Headers(headers))
+        except S3Error as refused:
+            assert refused.status == 400

@@ -1,0 +1,281 @@
+"""Stored headers: in, kept, and out again."""
+
+from __future__ import annotations
+
+from email.header import decode_header, make_header
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.s3.checksums import Algorithm, ChecksumType
+from gateway.s3.errors import S3Error
+from gateway.s3.headers import Headers
+from gateway.s3.metadata import ObjectMetadata, decode_words, encode_words, overrides
+from gateway.s3.unsupported import refuse_unsupported
+from mst import cbor
+
+ALL = {
+    "content-type": "text/plain; charset=utf-8",
+    "cache-control": "no-store",
+    "content-disposition": 'attachment; filename="é.txt"',
+    "content-encoding": "gzip",
+    "content-language": "de",
+    "expires": "whenever",
+    "x-amz-storage-class": "STANDARD_IA",
+    "x-amz-meta-colour": "red",
+    "x-amz-meta-": "",
+}
+PRINTABLE = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=60)
+
+
+def metadata(**headers: str) -> ObjectMetadata:
+    return ObjectMetadata.from_headers(
+        Headers({name.replace("_", "-"): value for name, value in headers.items()})
+    )
+
+
+def refusal(headers: dict[str, str]) -> S3Error:
+    with pytest.raises(S3Error) as refused:
+        ObjectMetadata.from_headers(Headers(headers))
+    return refused.value
+
+
+def test_everything_comes_back() -> None:
+    headers = {name: value for name, value in ALL.items() if value}
+    meta = ObjectMetadata.from_headers(
+        Headers(headers | {"host": "h", "x-amz-date": "d", "x-amz-acl": "private"})
+    )
+    assert {name.lower(): value for name, value in meta.response_headers().items()} == headers
+    assert meta.stored == {
+        "ct": "text/plain; charset=utf-8",
+        "cc": "no-store",
+        "cd": 'attachment; filename="é.txt"',
+        "ce": "gzip",
+        "cl": "de",
+        "ex": "whenever",
+        "sc": "STANDARD_IA",
+        "um": {"colour": "red"},
+    }
+    assert ObjectMetadata(cbor.decode(cbor.encode(meta.stored))) == meta
+
+
+def test_defaults_are_not_stored() -> None:
+    assert (
+        metadata(
+            content_type="binary/octet-stream", x_amz_storage_class="STANDARD", expires=""
+        ).stored
+        == {}
+    )
+    assert metadata().response_headers() == {"Content-Type": "binary/octet-stream"}
+    assert metadata().storage_class == "STANDARD"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("aws-chunked", None),
+        ("aws-chunked,gzip", "gzip"),
+        ("gzip, aws-chunked", "gzip"),
+        ("AWS-Chunked , gzip, br", "gzip,br"),
+        ("gzip, br", "gzip, br"),
+        ("aws-chunked,", None),
+    ],
+)
+def test_aws_chunked_is_taken_out_of_content_encoding(sent: str, kept: str | None) -> None:
+    assert metadata(content_encoding=sent).stored.get("ce") == kept
+
+
+def test_unknown_storage_class() -> None:
+    assert refusal({"x-amz-storage-class": "FLOPPY"}).code == "InvalidStorageClass"
+
+
+def test_user_metadata_of_2048_bytes_fits() -> None:
+    assert ObjectMetadata.from_headers(Headers({"x-amz-meta-ab": "v" * 2046})).user == {
+        "ab": "v" * 2046
+    }
+    error = refusal({"x-amz-meta-ab": "v" * 2047})
+    assert (error.code, error.fields) == (
+        "MetadataTooLarge",
+        {"Size": 2049, "MaxSizeAllowed": 2048},
+    )
+    assert refusal({"x-amz-meta-ab": "é" * 1024}).code == "MetadataTooLarge"
+    assert refusal({f"x-amz-meta-{n}": "v" * 500 for n in range(5)}).code == "MetadataTooLarge"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-amz-meta-": "x"},
+        {"x-amz-meta-a": "=?UTF-8?B?DQpTZXQtQ29va2llOiB4?="},
+        {"x-amz-meta-a": "=?utf-8?q?a=00b?="},
+    ],
+)
+def test_metadata_that_could_not_be_sent_back(headers: dict[str, str]) -> None:
+    assert refusal(headers).code == "InvalidArgument"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("=?UTF-8?B?w6k=?=", "é"),
+        ("=?utf-8?Q?=C3=A9_x?=", "é x"),
+        ("=?ISO-8859-1?q?caf=e9?=", "café"),
+        ("=?UTF-8?B?w6k=?= =?UTF-8?B?w6k=?=", "éé"),
+        ("=?UTF-8?B?ww==?= =?UTF-8?B?qQ==?=", "é"),
+        ("=?UTF-8?Q?=C3=A9?= =?ISO-8859-1?Q?=E9?=", "éé"),
+        ("=?UTF-8?Q?100%25?=", "100%25"),
+        ("=?us-ascii?q?abc?=", "abc"),
+    ],
+)
+def test_encoded_words_are_read(value: str, text: str) -> None:
+    assert decode_words(value) == text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "plain",
+        "=?",
+        "=?x",
+        "=?UTF-8?B?w6k=",
+        "=?UTF-8?B?*?=",
+        "=?UTF-8?X?a?=",
+        "=?klingon?q?a?=",
+        "=?UTF-8?B?/w==?=",
+        "=?UTF-8?Q?=zz?=",
+        "=?us-ascii?q?=e9?=",
+        "=?UTF-8?B?w6k=?= tail",
+        "é",
+        "a =?UTF-8?B?w6k=?=",
+    ],
+)
+def test_what_is_no_encoded_word_stays(value: str) -> None:
+    assert decode_words(value) == value
+
+
+@given(PRINTABLE)
+def test_words_round_trip_and_email_reads_them(text: str) -> None:
+    encoded = encode_words(text)
+    assert encoded.isascii()
+    if not text.isascii():
+        assert decode_words(encoded) == text
+        assert str(make_header(decode_header(encoded))) == text
+        assert all(len(word) <= 75 for word in encoded.split(" "))
+
+
+@given(st.text(st.characters(max_codepoint=127)) | st.text())
+def test_words_never_raise(value: str) -> None:
+    decode_words(value)
+    decode_words(f"=?UTF-8?B?{value}?=")
+    decode_words(f"=?UTF-8?Q?{value}?=")
+
+
+@given(
+    st.dictionaries(st.sampled_from(list(ALL)), st.text(st.characters(exclude_categories=["Cs"])))
+)
+def test_only_s3_errors_are_raised(headers: dict[str, str]) -> None:
+    try:
+        meta = ObjectMetadata.from_headers(Headers(headers))
+    except S3Error as refused:
+        assert refused.status == 400
+        return
+    assert (
+        ObjectMetadata(cbor.decode(cbor.encode(meta.stored))).response_headers()
+        == meta.response_headers()
+    )
+
+
+def test_overrides() -> None:
+    query = {
+        "response-content-type": "a/b",
+        "response-content-disposition": "x; filename=é",
+        "response-expires": "",
+        "versionId": "null",
+    }
+    assert overrides(query) == {
+        "Content-Type": "a/b",
+        "Content-Disposition": "x; filename=é",
+        "Expires": "",
+    }
+    with pytest.raises(S3Error) as refused:
+        overrides({"response-content-type": "a\r\nSet-Cookie: x"})
+    assert refused.value.code == "InvalidArgument"
+
+
+def test_checksums_are_kept() -> None:
+    meta = metadata().with_checksum(Algorithm.CRC32, bytes(4))
+    assert meta.stored == {"ck": {"CRC32": bytes(4)}}
+    assert meta.checksum_headers() == {
+        "x-amz-checksum-crc32": "AAAAAA==",
+        "x-amz-checksum-type": "FULL_OBJECT",
+    }
+    assert meta.with_checksum(None, b"").stored == {}
+    assert metadata().checksum_headers() == {}
+
+
+def test_composite_checksums_show_the_number_of_parts() -> None:
+    meta = (
+        metadata()
+        .with_checksum(Algorithm.CRC32, bytes(4), ChecksumType.COMPOSITE)
+        .with_parts([1, 2], [5, 3])
+    )
+    assert meta.stored == {"ck": {"CRC32": bytes(4)}, "ckt": "COMPOSITE", "ps": [5, 3]}
+    assert meta.checksums == {Algorithm.CRC32: "AAAAAA==-2"}
+    assert meta.checksum_headers()["x-amz-checksum-type"] == "COMPOSITE"
+    again = meta.with_checksum(Algorithm.SHA1, bytes(20))
+    assert again.stored == {"ck": {"SHA1": bytes(20)}, "ps": [5, 3]}
+
+
+def test_parts_are_kept_with_their_numbers() -> None:
+    assert metadata().parts == []
+    assert metadata().with_parts([1, 2], [5, 3]).parts == [(1, 5), (2, 3)]
+    sparse = metadata().with_parts([2, 7], [5, 3])
+    assert sparse.stored == {"ps": [5, 3], "pn": [2, 7]}
+    assert sparse.parts == [(2, 5), (7, 3)]
+    assert sparse.with_parts([], []).stored == {}
+
+
+def test_copies_keep_what_belongs_to_the_bytes() -> None:
+    source = metadata(content_type="a/b", x_amz_storage_class="GLACIER", x_amz_meta_a="old")
+    source = source.with_checksum(Algorithm.CRC32, bytes(4)).with_parts([1], [3])
+    asked = metadata(content_type="c/d", x_amz_storage_class="SNOW")
+    of_bytes = {"ck": {"CRC32": bytes(4)}, "ps": [3]}
+    assert source.copied(asked, replaces=True).stored == of_bytes | {"ct": "c/d", "sc": "SNOW"}
+    kept = of_bytes | {"ct": "a/b", "um": {"a": "old"}}
+    assert source.copied(asked, replaces=False).stored == kept | {"sc": "SNOW"}
+    assert source.copied(metadata(), replaces=False).stored == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("x-amz-server-side-encryption", "AES256"),
+        ("x-amz-server-side-encryption-customer-key", "k"),
+        ("x-amz-copy-source-server-side-encryption-customer-key", "k"),
+        ("x-amz-object-lock-mode", "COMPLIANCE"),
+        ("x-amz-grant-read", "id=x"),
+        ("x-amz-acl", "public-read"),
+        ("x-amz-tagging", "a=b"),
+        ("x-amz-website-redirect-location", "/x"),
+        ("x-amz-write-offset-bytes", "3"),
+        ("x-amz-expected-bucket-owner", "123456789012"),
+    ],
+)
+def test_what_would_silently_not_happen_is_refused(name: str, value: str) -> None:
+    with pytest.raises(S3Error) as refused:
+        refuse_unsupported(Headers({"host": "h", name: value}))
+    assert (refused.value.status, refused.value.fields) == (501, {"Header": name})
+
+
+def test_harmless_headers_pass() -> None:
+    refuse_unsupported(
+        Headers(
+            {
+                "x-amz-acl": "private",
+                "x-amz-tagging": "",
+                "x-amz-meta-a": "b",
+                "x-amz-request-payer": "requester",
+            }
+        )
+    )

@@ -1,0 +1,85 @@
+"""The composition root: what it says when the store stops taking writes."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from gateway import app
+from gateway.app import Gateway
+from gateway.config import Config, load_config
+from gateway.store.errors import FolderLocked, StoreReadOnly
+from gateway.store.mutations import MakeBucket
+
+
+@pytest.fixture(autouse=True)
+def _plain_logs() -> Iterator[None]:
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return load_config(None, {}, {"data_dir": str(tmp_path / "data"), "listen": "127.0.0.1:0", "log.access": False})
+
+
+def test_a_failed_sync_is_said_loudly_and_again(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "WATCH_SECONDS", 0.02)
+    monkeypatch.setattr(app, "REMIND_SECONDS", 0.02)
+    gateway = Gateway.open(config)
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async def run() -> None:
+        ready = asyncio.Event()
+        serving = asyncio.create_task(gateway.serve(lambda endpoint: ready.set()))
+        await ready.wait()
+        store = gateway._store
+        await store.committer.submit(MakeBucket("before", 4, None, bytes(16)))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", fail)
+            with pytest.raises(StoreReadOnly):
+                await store.committer.submit(MakeBucket("after", 4, None, b"1" * 16))
+        await asyncio.sleep(0.2)
+        assert [bucket.name for bucket in store.buckets()] == ["before"]
+        os.kill(os.getpid(), 15)
+        await asyncio.wait_for(serving, 10)
+
+    with capture_logs() as logs:
+        asyncio.run(run())
+        gateway.close()
+    loud = [entry for entry in logs if entry["log_level"] == "critical"]
+    assert len(loud) > 1
+    assert "NO MORE WRITES" in loud[0]["event"]
+    assert "sync" in loud[0]["reason"]
+
+
+def test_a_folder_is_given_up_after_a_failed_start(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(app.SpaceKey, "load_or_create", lambda path: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            Gateway.open(config)
+    gateway = Gateway.open(config)
+    with pytest.raises(FolderLocked):
+        Gateway.open(config)
+    gateway.close()
+
+
+def test_the_access_key_is_made_once(config: Config) -> None:
+    gateway = Gateway.open(config)
+    first = dict(gateway._keys)
+    assert gateway.is_empty
+    gateway.close()
+    gateway = Gateway.open(config)
+    assert gateway._keys == first
+    assert len(first) == 1
+    gateway.close()
