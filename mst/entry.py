@@ -14,7 +14,7 @@ from typing import NamedTuple, Self, TypeAlias
 from mst import cbor
 from mst.cid import CID, DAG_CBOR
 from mst.errors import FormatError
-from mst.limits import ENTRY_META_INLINE_BYTES_MAX, INTEGER_MAX
+from mst.limits import CID_BYTES, ENTRY_META_INLINE_BYTES_MAX, INTEGER_MAX
 
 FIRST_BYTE = 0x85
 """First byte of every encoded entry; no other tree value starts with it."""
@@ -23,6 +23,9 @@ Meta: TypeAlias = "Mapping[str, cbor.Value] | CID | None"
 """Metadata: small maps inline, larger ones as a link to a DAG-CBOR block, None for an empty one."""
 
 _HEAD = bytes((FIRST_BYTE,)) + cbor.LINK_HEAD
+_SIZE_OFFSET = len(_HEAD) + CID_BYTES
+_WIDE = 24  # RFC 8949 3: from here on the argument is in the 1, 2, 4 or 8 bytes that follow
+_BYTES_MAJOR = 0x40
 _MD5_BYTES = 16
 _ETAG_HEAD = {_MD5_BYTES: b"\x50", _MD5_BYTES + 2: b"\x52"}
 
@@ -63,9 +66,7 @@ class Entry(NamedTuple):
     @property
     def etag_text(self) -> str:
         """The ETag as S3 writes it, without quotes: hex, and ``-<parts>`` if it has parts."""
-        if len(self.etag) == _MD5_BYTES:
-            return self.etag.hex()
-        return f"{self.etag[:_MD5_BYTES].hex()}-{int.from_bytes(self.etag[_MD5_BYTES:], 'big')}"
+        return etag_text(self.etag)
 
     def encode(self) -> bytes:
         """The entry's canonical bytes.
@@ -116,6 +117,37 @@ class Entry(NamedTuple):
         mtime_ms = int.from_bytes(mtime_ms[1:] or mtime_ms, "big")
         # Half the price of cls(...), a thousand times per listing page.
         return tuple.__new__(cls, (CID(body), size, mtime_ms, etag or etag_parts, meta))
+
+
+def facts(data: bytes) -> tuple[int, int, bytes]:
+    """The size, modification time and ETag (see `Entry`) of an encoded entry that is known to be valid.
+
+    A node's values are: decoding the node checked them.  A listing reads a thousand of them per page, at a quarter of
+    the cost of decoding each.
+
+    Args:
+        data: exactly one encoded entry.
+    """
+    start = _SIZE_OFFSET + 1
+    size = data[_SIZE_OFFSET]
+    pos = start
+    if size >= _WIDE:
+        pos += 1 << (size - _WIDE)
+        size = int.from_bytes(data[start:pos], "big")
+    start = pos + 1
+    mtime_ms = data[pos]
+    pos = start
+    if mtime_ms >= _WIDE:
+        pos += 1 << (mtime_ms - _WIDE)
+        mtime_ms = int.from_bytes(data[start:pos], "big")
+    return size, mtime_ms, data[pos + 1 : pos + 1 + data[pos] - _BYTES_MAJOR]
+
+
+def etag_text(etag: bytes) -> str:
+    """An ETag as S3 writes it, without quotes: hex digits, then ``-`` and the number of parts if it has parts."""
+    if len(etag) == _MD5_BYTES:
+        return etag.hex()
+    return f"{etag[:_MD5_BYTES].hex()}-{int.from_bytes(etag[_MD5_BYTES:], 'big')}"
 
 
 def skip(data: bytes, pos: int) -> int:

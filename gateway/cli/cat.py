@@ -27,8 +27,8 @@ WINDOW_BYTES = 1 << 30
 def verb(path: str, at: str | None, config: Config, as_json: bool) -> None:
     """Write an object's bytes, every block verified.
 
-    No byte that fails its hash is written.
-    With --json its facts are printed instead: bucket, key, bytes, time, etag and cid.
+    No byte that fails its hash is written. With --json its facts are printed instead: bucket,
+    key, bytes, time, etag and cid.
 
     \b
     Examples:

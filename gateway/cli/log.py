@@ -49,7 +49,7 @@ _COLUMNS = (
 def verb(bucket: str, number: int, config: Config, as_json: bool) -> None:
     """Show a bucket's commits, newest first.
 
-    The signature of each is checked. Any of them can be given to `ls`, `tree` and `cat` with --at.
+    The signature of each is checked. Any commit can be given to `ls`, `tree` and `cat` with --at.
 
     \b
     Examples:

@@ -28,10 +28,8 @@ _COLUMNS = (
 def verb(config: Config, as_json: bool) -> None:
     """Show the root of every bucket.
 
-    The root is the CID that pins the exact contents.
-
-    Two buckets with the same root hold the same objects, wherever they are. The commit is the signed
-    block that names the root.
+    The root is the CID that pins the exact contents: two buckets with the same root hold
+    the same objects, wherever they are. The commit is the signed block that names the root.
 
     \b
     Examples:

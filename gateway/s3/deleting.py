@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.s3.body import read_document
+from gateway.s3.body import parse, read_document
 from gateway.s3.call import Call, state_headers
 from gateway.s3.checksums import declared
 from gateway.s3.errors import S3Error
@@ -33,7 +33,7 @@ async def delete_objects(call: Call) -> web.Response:
     document = await read_document(call)
     if "content-md5" not in call.headers and declared(call.headers, PayloadMode.SIGNED) is None:
         raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5")
-    request = parse_delete(document)
+    request = await parse(document, parse_delete)
     refused: dict[int, S3Error] = {}
     mutations: dict[int, Delete] = {}
     for place, wanted in enumerate(request.objects):

@@ -15,7 +15,7 @@ from gateway.s3.errors import S3Error
 from gateway.s3.httpdate import format_iso
 from gateway.s3.page import Page, collect, start_after
 from gateway.s3.xmltext import DECLARATION, NAMESPACE, escape, url_encode
-from mst.entry import Entry
+from mst.entry import etag_text, facts
 
 KEYS_MAX = 1000
 """Most keys and common prefixes of one page, whatever is asked for."""
@@ -152,7 +152,7 @@ async def list_object_versions(call: Call) -> web.Response:
     owner = _owner(call)
     rows = "".join(
         f"<Version><Key>{wanted.show(key.decode())}</Key><VersionId>null</VersionId><IsLatest>true</IsLatest>"
-        f"{_facts(Entry.decode(value))}{owner}</Version>"
+        f"{_facts(value)}{owner}</Version>"
         for key, value in page.rows
     )
     return call.xml(
@@ -169,17 +169,15 @@ async def _page(call: Call, wanted: _Wanted, start: bytes) -> Page:
 
 def _contents(page: Page, show: Show, owner: str) -> str:
     return "".join(
-        [
-            f"<Contents><Key>{show(key.decode())}</Key>{_facts(Entry.decode(value))}{owner}</Contents>"
-            for key, value in page.rows
-        ]
+        [f"<Contents><Key>{show(key.decode())}</Key>{_facts(value)}{owner}</Contents>" for key, value in page.rows]
     )
 
 
-def _facts(entry: Entry) -> str:
+def _facts(value: bytes) -> str:
+    size, mtime_ms, etag = facts(value)
     return (
-        f"<LastModified>{format_iso(entry.mtime_ms)}</LastModified><ETag>&quot;{entry.etag_text}&quot;</ETag>"
-        f"<Size>{entry.size}</Size><StorageClass>STANDARD</StorageClass>"
+        f"<LastModified>{format_iso(mtime_ms)}</LastModified><ETag>&quot;{etag_text(etag)}&quot;</ETag>"
+        f"<Size>{size}</Size><StorageClass>STANDARD</StorageClass>"
     )
 
 

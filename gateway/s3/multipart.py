@@ -15,7 +15,7 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from gateway.s3 import checksums
-from gateway.s3.body import Received, read_document, receive, receive_copy
+from gateway.s3.body import Received, parse, read_document, receive, receive_copy
 from gateway.s3.call import Call, state_headers
 from gateway.s3.checksums import Algorithm, ChecksumType
 from gateway.s3.copying import find_source
@@ -180,7 +180,7 @@ async def complete_upload(call: Call) -> web.Response:
     """CompleteMultipartUpload: the parts named, in their order, become the object."""
     bucket = call.bucket
     check = write_check(call.headers)
-    asked = parse_complete(await read_document(call, checksum_of_object=True))
+    asked = await parse(await read_document(call, checksum_of_object=True), parse_complete)
     try:
         upload = _find_upload(call)
     except S3Error:

@@ -18,7 +18,7 @@ from gateway.s3.access_log import AccessLog
 from gateway.s3.call import Call, Front
 from gateway.s3.connection import HttpServer, new_request_id, refusal
 from gateway.s3.failures import as_s3_error
-from gateway.s3.headers import Headers, fold
+from gateway.s3.headers import Headers, fold, with_hoisted
 from gateway.s3.routes import find_route
 from gateway.s3.sigv4 import Authenticator, Verified
 from gateway.s3.target import Target, parse_target
@@ -82,6 +82,8 @@ class S3Server:
             target = parse_target(request.raw_path, headers.get("host"), self._domains)
             verified = self._authenticate(request.method, target, headers)
             access_key = verified.access_key
+            if verified.presigned:
+                headers = with_hoisted(headers, target.query)
             route = find_route(request.method, target, headers)
             operation = route.operation
             refuse_unsupported(headers)

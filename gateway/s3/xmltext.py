@@ -15,6 +15,7 @@ NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 # Besides markup: the characters XML 1.0 cannot carry, and CR, which a parser would turn into LF.
 _SPECIAL: Final = re.compile('[&<>"\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]')
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9_.~/-]*", re.ASCII)
 _NAMED: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
@@ -40,4 +41,5 @@ def url_encode(text: str) -> str:
     ``/`` is kept, a space is ``%20`` and ``+`` is ``%2B``: both a decoder that turns ``+`` into a
     space and one that does not give back the key.
     """
-    return quote(text, safe="/")
+    # Most keys have nothing to encode, and looking is four times as fast as encoding.
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="/")

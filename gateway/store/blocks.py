@@ -42,8 +42,16 @@ class Blocks:
         self._threads = threads
 
     def holds(self, cid: CID) -> bool:
-        """Whether a segment holds the block."""
+        """Whether a segment holds the block, whole or damaged."""
         return self._index.get(cid.digest) is not None
+
+    def holds_intact(self, cid: CID) -> bool:
+        """Whether a segment holds the block and its bytes are right: what makes storing it again needless."""
+        try:
+            self.read(cid)
+        except (BlockMissing, BlockCorrupt):
+            return False
+        return True
 
     def read(self, cid: CID) -> bytes:
         """The block's bytes, verified.

@@ -14,8 +14,10 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from gateway.store.blocks import Blocks
 from gateway.store.bulk import BulkPool, BulkWriter
+from gateway.store.errors import BlockCorrupt
 from mst.block import Block
 from mst.cid import CID, RAW
+from mst.errors import FormatError
 from mst.fetch import drive_async
 from mst.limits import CHUNK_BYTES
 from mst.unixfs import FileBuilder, Leaf, leaf_ranges
@@ -23,6 +25,8 @@ from mst.unixfs import FileBuilder, Leaf, leaf_ranges
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
+WINDOW_BYTES = 1 << 30
+"""How much of a body's leaves is looked up at once, which bounds the memory of reading a huge one."""
 LOOP_HASH_BYTES_MAX = 16 * 1024
 """Largest body hashed on the event loop itself; for more a thread hop is the cheaper way."""
 
@@ -32,9 +36,6 @@ class Digest(Protocol):
 
     def update(self, data: bytes, /) -> object:
         """Take more bytes."""
-
-WINDOW_BYTES = 1 << 30
-"""How much of a body's leaves is looked up at once, which bounds the memory of reading a huge one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +235,10 @@ async def read_body(
     """
     for first in range(start, stop, WINDOW_BYTES):
         last = min(first + WINDOW_BYTES, stop)
-        leaves = await drive_async(leaf_ranges(body, size, first, last), blocks.read_many)
+        try:
+            leaves = await drive_async(leaf_ranges(body, size, first, last), blocks.read_many)
+        except FormatError as error:
+            raise BlockCorrupt(f"body {body} is not a valid file: {error}") from error
         async for piece in _read_leaves(blocks, leaves, first, last):
             yield piece
 

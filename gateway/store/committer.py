@@ -17,10 +17,13 @@ from typing import NamedTuple, TypeAlias
 
 import structlog
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from gateway.store.blocks import Blocks
 from gateway.store.change import Change, change_tree, commit_block, next_commit
 from gateway.store.errors import (
+    BlockCorrupt,
+    BlockMissing,
     BucketExists,
     BucketNotEmpty,
     NoSuchBucket,
@@ -42,6 +45,7 @@ from gateway.store.mutations import (
 from gateway.store.nodes import NodeCache
 from mst import tree
 from mst.block import Block
+from mst.errors import FormatError
 from mst.layer import TreeParams
 from registry import heads
 from registry.database import Database, DatabaseFailed
@@ -197,8 +201,7 @@ class Committer:
                     outcomes[place] = NoSuchBucket(name)
                 continue
             group = [m for place in places if isinstance(m := mutations[place], Put | Delete)]
-            params = TreeParams(bucket.bits, bucket.salt)
-            change = change_tree(bucket, group, self._blocks.load_nodes(params))
+            change = self._change(bucket, group)
             after = bucket
             if change.after is not bucket:
                 blocks += change.blocks
@@ -210,7 +213,7 @@ class Committer:
             for place, outcome in zip(places, change.outcomes, strict=True):
                 outcomes[place] = replace(outcome, bucket=after) if isinstance(outcome, Committed) else outcome
         if moves:
-            unstored = [b for b in dict.fromkeys(blocks) if not self._blocks.holds(b.cid)]
+            unstored = [b for b in dict.fromkeys(blocks) if not self._blocks.holds_intact(b.cid)]
             self._log.append(unstored, [move.bucket_after.commit for move in moves])
         self._write_registry(mutations, moves, outcomes)
         for after, change in fresh:
@@ -219,6 +222,18 @@ class Committer:
                 self._nodes.add(params, new.cid, new.node, len(new.data))
             self._buckets[after.name] = after
         return [outcome for outcome in outcomes if outcome is not None]
+
+    def _change(self, bucket: Bucket, group: list[Put | Delete]) -> Change:
+        """`change_tree`; a tree that cannot be read refuses its own bucket's mutations and no others."""
+        load = self._blocks.load_nodes(TreeParams(bucket.bits, bucket.salt))
+        try:
+            return change_tree(bucket, group, load)
+        except (BlockMissing, BlockCorrupt) as error:
+            damage: StoreError = error
+        except FormatError as error:
+            damage = BlockCorrupt(f"the tree of bucket {bucket.name} is not valid: {error}")
+        log.error("tree cannot be read", bucket=bucket.name, reason=str(damage))
+        return Change(bucket, [], [], [damage] * len(group))
 
     def _write_registry(
         self, mutations: list[Mutation], moves: list[HeadMove], outcomes: list[Outcome | None]
@@ -241,6 +256,8 @@ class Committer:
                 elif isinstance(mutation, Record):
                     try:
                         outcomes[place] = Committed(None, value=mutation.write(connection))
+                    except DBAPIError:  # SQLite may have rolled back the whole batch
+                        raise
                     except Exception as refusal:  # its answer; it has written nothing
                         outcomes[place] = refusal
 

@@ -434,13 +434,12 @@ def end_server(server: Server) -> None:
 StartServer = Callable[..., Server]
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers of a test's own: `start(config=..., data_dir=...)`. They are ended with the test."""
+@contextlib.contextmanager
+def _starter(parent: Path) -> Iterator[StartServer]:
     started: list[Server] = []
 
     def begin(**options: Any) -> Server:
-        folder = tmp_path / f"server-{len(started)}"
+        folder = parent / f"server-{len(started)}"
         folder.mkdir()
         started.append(start_server(folder, **options))
         return started[-1]
@@ -450,6 +449,20 @@ def start(tmp_path: Path) -> Iterator[StartServer]:
         if server.process.poll() is None:
             server.stop()
         server.close_clients()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[StartServer]:
+    """Starts servers of a test's own: `start(config=..., data_dir=...)`. They are ended with the test."""
+    with _starter(tmp_path) as begin:
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def start_for_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """`start` for servers that are ended with the module."""
+    with _starter(tmp_path_factory.mktemp("servers")) as begin:
+        yield begin
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import random
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -224,11 +224,13 @@ def test_presign(server: Any, s3: Any, bucket: str, fetch: Callable[[str], bytes
     assert fetch(url) == b"given away"
 
 
-def test_kill_9_in_the_middle_of_sync_loses_nothing_acknowledged(start: Callable[..., Any], tmp_path: Path) -> None:
-    """The CLI prints an `upload:` line when it has its 200, so what it printed has to be there after the crash."""
-    server = start()
+def sync_through_crashes(server: Any, tmp_path: Path, files: int, kills: Sequence[int]) -> None:
+    """Sync a tree up while the server is killed after so many acknowledgements and started again, then down.
+
+    The CLI prints an `upload:` line when it has its 200, so what it printed has to be there after the crash.
+    """
     there = tmp_path / "there"
-    for number in range(300):
+    for number in range(files):
         path = there / f"{number % 10}" / f"file-{number}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content(path.name, (number % 7) * 9_000))
@@ -236,15 +238,24 @@ def test_kill_9_in_the_middle_of_sync_loses_nothing_acknowledged(start: Callable
     tree = read_tree(there)
     server.boto3().create_bucket(Bucket="crash")
     acknowledged: set[str] = set()
-    for lines_until_kill in (30, 90):
+    for lines_until_kill in kills:
         acknowledged |= sync_until_killed(server, there, lines_until_kill)
         server.restart()
         assert not missing(server.boto3(), "crash", tree, acknowledged)
-    assert 120 <= len(acknowledged) < len(tree)
+    assert sum(kills) <= len(acknowledged) < len(tree)
     server.aws("s3", "sync", str(there), "s3://crash", "--only-show-errors")
     server.aws("s3", "sync", "s3://crash", str(tmp_path / "back"), "--only-show-errors")
     assert read_tree(tmp_path / "back") == tree
     assert server.stop() == 0
+
+
+def test_kill_9_in_the_middle_of_sync_loses_nothing_acknowledged(start: Callable[..., Any], tmp_path: Path) -> None:
+    sync_through_crashes(start(), tmp_path, 200, [70])
+
+
+@pytest.mark.big
+def test_many_times_kill_9_in_the_middle_of_sync(start: Callable[..., Any], tmp_path: Path) -> None:
+    sync_through_crashes(start(), tmp_path, 2000, [1, 10, 100, 200, 300, 150, 50, 5])
 
 
 def sync_until_killed(server: Any, there: Path, lines_until_kill: int) -> set[str]:

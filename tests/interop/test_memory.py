@@ -13,10 +13,10 @@ MIB = 1 << 20
 PEAK_BYTES_MAX = 200 * MIB
 
 
-@pytest.fixture
-def fresh(start: Callable[..., Any]) -> Iterator[Any]:
-    """A server whose peak is this test's doing."""
-    server = start()
+@pytest.fixture(scope="module")
+def fresh(start_for_module: Callable[..., Any]) -> Iterator[Any]:
+    """A server whose peak is this module's doing."""
+    server = start_for_module()
     server.boto3().create_bucket(Bucket="large")
     yield server
     assert server.stop() == 0

@@ -211,3 +211,9 @@ def test_a_damaged_car_file_gives_verified_blocks_or_an_error(data: bytes) -> No
         return
     if not reader.roots and data.startswith(car.HEADER):
         assert data == car.HEADER + b"".join(car.section(*block) for block in found)
+
+
+@given(ENTRIES)
+def test_the_facts_of_an_entry_are_those_it_decodes_to(value: Entry) -> None:
+    assert entry.facts(value.encode()) == (value.size, value.mtime_ms, value.etag)
+    assert entry.etag_text(value.etag) == value.etag_text
