@@ -99,9 +99,10 @@ def main(
         report, interrupted = _run(
             plan, peers, folder, signed=not unsigned, with_limits=not no_limits, progress=progress
         )
-    report.show(Console(width=REPORT_COLUMNS, highlight=False))
-    if json_path is not None:
-        json_path.write_text(json.dumps(report.to_json(), indent=1) + "\n")
+        report.show(Console(width=REPORT_COLUMNS, highlight=False))
+        if json_path is not None:
+            json_path.write_text(json.dumps(report.to_json(), indent=1) + "\n")
+        progress(f"deleting {folder}")
     if interrupted:
         sys.exit(INTERRUPTED_STATUS)
     if all(measurement.problem for measurement in report.measurements):

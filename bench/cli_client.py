@@ -18,14 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import process
+from bench.bodies import BodyPool
 from bench.cells import GIBIBYTE, MEBIBYTE
-from bench.load import LoadResult
 from bench.peers import Running, find_program
 from bench.server import clean_environment
+from bench.spec import LoadResult
 
 SYNC_FILES = 1000
 SYNC_FILE_BYTES = 4096
 _FOLDERS = 10
+_PIECE_BYTES = 16 * MEBIBYTE
 _BUCKET = "cli"
 
 
@@ -50,9 +52,10 @@ class Sources:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(generator.randbytes(SYNC_FILE_BYTES))
         big = folder / "big.bin"
+        pool = BodyPool(_PIECE_BYTES)
         with big.open("wb") as file:
-            for _ in range(GIBIBYTE // (16 * MEBIBYTE)):
-                file.write(generator.randbytes(16 * MEBIBYTE))
+            for number in range(GIBIBYTE // _PIECE_BYTES):
+                file.write(pool.body(number))
         return Sources(tree, big)
 
 

@@ -9,7 +9,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.load import GRACE_SECONDS, LoadResult, LoadSpec
+from bench.load import GRACE_SECONDS
+from bench.spec import LoadResult, LoadSpec
 
 _STARTUP_SECONDS = 60.0
 """Starting, making bodies and signing them, and the warm-up's own grace."""

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.generator import run_in_process
-from bench.load import LoadSpec
 from bench.server import ServerProcess, free_ports, wait_for_port
+from bench.spec import LoadSpec
 from bench.workspace import filesystem
 
 MEGABYTE = 10**6

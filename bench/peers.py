@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from importlib import metadata
 from pathlib import Path
 
@@ -34,7 +35,7 @@ _OWN_KEYS = Credentials("benchaccesskey00", "benchsecretkey0000000000")
 _SEAWEED_VOLUME_MB = 4096
 _SEAWEED_MAX_VOLUMES = 100
 """SeaweedFS takes 7 volumes for each new bucket; out of volumes it answers PUT with 500."""
-_BUCKET_TRIES = 50
+_RETRY_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -51,13 +52,18 @@ class Running:
         if name in self.buckets:
             return
         last = ""
-        for _ in range(_BUCKET_TRIES):
-            status, answer = request(self.port, self.credentials, "PUT", f"/{name}")
-            if status in (200, 204):
-                self.buckets.add(name)
-                return
-            last = f"HTTP {status} {answer[:200]!r}"
-            time.sleep(0.1)
+        deadline = time.monotonic() + REQUEST_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                status, answer = request(self.port, self.credentials, "PUT", f"/{name}")
+            except OSError as error:
+                last = str(error)
+            else:
+                if status in (HTTPStatus.OK, HTTPStatus.NO_CONTENT):
+                    self.buckets.add(name)
+                    return
+                last = f"HTTP {status} {answer[:200]!r}"
+            time.sleep(_RETRY_SECONDS)
         raise StartError(f"cannot create bucket {name}: {last}")
 
 
@@ -140,7 +146,7 @@ def _ms3t_credentials(ms3t: str, data: Path, folder: Path) -> Credentials:
         except StartError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.2)
+            time.sleep(_RETRY_SECONDS)
             continue
         return parse_exports(text)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
-from bench.load import LoadResult
+from bench.spec import LoadResult
 
 MEGABYTE = 10**6
 NOISY_CORES = 0.3

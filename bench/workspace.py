@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import struct
 import tempfile
 import time
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-WARM_TIMEOUT_SECONDS = 25.0
+WARM_TIMEOUT_SECONDS = 15.0
 MEMORY_FILESYSTEMS = ("tmpfs", "ramfs")
 _PIECE_BYTES = 8 << 20
 # From linux/fs.h; the argument is a long, of which the kernel uses the lower 32 bits.
@@ -29,7 +30,10 @@ def workspace(parent: Path) -> Iterator[Path]:
         _spread_subfolders(folder)
         yield folder
     finally:
+        # An impatient second Ctrl-C waits until the gigabytes are gone.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         shutil.rmtree(folder, ignore_errors=True)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def filesystem(folder: Path) -> str:

@@ -100,7 +100,7 @@ class Gateway:
         stop, hurry = asyncio.Event(), asyncio.Event()
         _on_signals(stop, hurry)
         access_log = AccessLog(sys.stdout) if config.log.access else None
-        server = S3Server(self._front(), config.s3.domains, access_log)
+        server = S3Server(self._front(), config.s3.domains, access_log, config.limits.request_header_bytes)
         listener = Listener(server.web_server, config.limits.connections_max)
         listen = await listener.start(config.listen)
         endpoint = endpoint_of(listen)

@@ -36,7 +36,8 @@ _COLORS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 def verb(context: click.Context, config_file: Path | None, data_dir: str | None, as_json: bool) -> None:
     """Check everything that can go wrong.
 
-    Looks at configuration, data folder, keys, buckets, clock, port, libraries and installation. Changes nothing, and may run beside a server. Ends with 1 if anything failed.
+    Looks at configuration, data folder, keys, buckets, clock, port, libraries and installation. Changes
+    nothing, and may run beside a server. Ends with 1 if anything failed.
 
     \b
     Examples:

@@ -6,11 +6,12 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
 import click
+import structlog
 import uvloop
 
 from gateway.app import Gateway
@@ -22,6 +23,8 @@ from gateway.listener import CannotListen
 from gateway.logs import set_up_logs
 from gateway.store.folder import DataFolder
 from gateway.store.segment import Segment
+
+log = structlog.get_logger(__name__)
 
 
 @click.command("serve", cls=Verb)
@@ -61,7 +64,8 @@ def verb(config_file: Path | None, data_dir: str | None, **flags: str | bool | N
         gateway = Gateway.open(config, progress)
 
     def started(endpoint: str) -> None:
-        click.echo(_welcome(config, endpoint, is_empty=gateway.is_empty))
+        with suppress(OSError):  # whoever read the output is gone, or its disk is full: serve all the same
+            click.echo(_welcome(config, endpoint, is_empty=gateway.is_empty))
 
     try:
         uvloop.run(gateway.serve(started))
@@ -94,10 +98,10 @@ def _welcome(config: Config, endpoint: str, *, is_empty: bool) -> str:
 
 
 @contextmanager
-def _recovery_shown(folder: DataFolder) -> Iterator[Callable[[Segment], None] | None]:
-    """A progress bar over the segments, on a terminal."""
+def _recovery_shown(folder: DataFolder) -> Iterator[Callable[[Segment], None]]:
+    """A progress bar over the segments on a terminal, else a message for each."""
     if not sys.stderr.isatty() or not folder.segments.is_dir():
-        yield None
+        yield lambda segment: log.info("looking through a segment", segment=segment.path.name, bytes=segment.size)
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TextIO
 
 from aiohttp import web
@@ -57,7 +58,9 @@ class AccessLog:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._lines:
-            self._stream.write("".join(self._lines))
-            self._stream.flush()
-            self._lines.clear()
+        lines, self._lines = self._lines, []
+        if lines:
+            # A terminal that went away or a full disk must not fail the requests that are being noted.
+            with suppress(OSError):
+                self._stream.write("".join(lines))
+                self._stream.flush()

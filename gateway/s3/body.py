@@ -173,11 +173,11 @@ async def pieces(call: Call) -> AsyncIterator[bytes]:
     try:
         if call.headers.get("expect", "").lower() == "100-continue":
             await call.request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        while True:
-            async with asyncio.timeout(call.front.body_idle_seconds):
-                piece = await content.readany()
+        while not content.at_eof():
+            piece = content.read_nowait()  # a small body is here already, and a timer costs more than reading it
             if not piece:
-                return
+                async with asyncio.timeout(call.front.body_idle_seconds):
+                    piece = await content.readany()
             yield piece
     except _CLIENT_GONE as error:
         raise S3Error("IncompleteBody") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from aiohttp import web
 
@@ -13,6 +13,7 @@ from gateway.s3.headers import Headers
 from gateway.s3.sigv4 import Verified
 from gateway.s3.target import Target
 from gateway.store.store import Store
+from mst.cid import CID
 from registry.credentials import Credential
 from registry.heads import Bucket
 
@@ -107,4 +108,8 @@ class Call:
 def state_headers(bucket: Bucket | None) -> dict[str, str]:
     """The headers that tell which state of the bucket a write led to."""
     assert bucket is not None  # every mutation of a bucket answers with one
-    return {"x-ms3t-root": str(bucket.tree), "x-ms3t-commit": str(bucket.commit)}
+    return {"x-ms3t-root": _text(bucket.tree), "x-ms3t-commit": _text(bucket.commit)}
+
+
+# All members of a batch are answered with the same two.
+_text = lru_cache(maxsize=64)(CID.__str__)

@@ -53,9 +53,10 @@ async def get_object(call: Call) -> web.StreamResponse:
     entry, headers, chosen = await _prepare(call)
     status = 206 if chosen else 200
     start, stop = chosen or ByteRange(0, entry.size)
-    content = call.front.store.read_body(entry, start, stop)
+    store = call.front.store
     if stop - start <= SINGLE_ANSWER_BYTES_MAX:
-        return call.answer(status, b"".join([piece async for piece in content]), headers)
+        return call.answer(status, await store.read_range(entry, start, stop), headers)
+    content = store.read_body(entry, start, stop)
     response = web.StreamResponse(status=status, headers=call.common_headers | headers)
     response.content_length = stop - start
     # The first piece is read before the status line, so that the usual failure is still a proper error.

@@ -24,9 +24,8 @@ from gateway.s3.sigv4 import Authenticator, Verified
 from gateway.s3.target import Target, parse_target
 from gateway.s3.unsupported import refuse_unsupported
 
-REQUEST_LINE_BYTES_MAX = 32 * 1024
-"""A 1,024-byte key is 3 KiB percent-encoded, and presigned URLs carry headers in their query."""
-HEADER_FIELD_BYTES_MAX = 16 * 1024
+HEADERS_MAX = 1024
+"""Header lines of one request: 2 KiB of user metadata can be hundreds of very short ones."""
 KEEP_ALIVE_SECONDS = 75.0
 
 log = structlog.get_logger(__name__)
@@ -39,9 +38,11 @@ class S3Server:
         front: what all requests share.
         domains: base domains for virtual-hosted addressing.
         access_log: where requests are noted, or None.
+        request_header_bytes: longest request line and longest header line; a 1,024-byte key is 3 KiB percent-encoded,
+            and presigned URLs carry headers in their query.
     """
 
-    def __init__(self, front: Front, domains: Sequence[str], access_log: AccessLog | None):
+    def __init__(self, front: Front, domains: Sequence[str], access_log: AccessLog | None, request_header_bytes: int):
         if HttpRequestParser is HttpRequestParserPy:
             raise RuntimeError(
                 "aiohttp runs without its C parser, which is the one hardened against request smuggling: "
@@ -56,8 +57,9 @@ class S3Server:
             access_log=None,
             # Stored bytes must be sent bytes: the parser would unpack Content-Encoding: gzip.
             auto_decompress=False,
-            max_line_size=REQUEST_LINE_BYTES_MAX,
-            max_field_size=HEADER_FIELD_BYTES_MAX,
+            max_line_size=request_header_bytes,
+            max_field_size=request_header_bytes,
+            max_headers=HEADERS_MAX,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
         )
 

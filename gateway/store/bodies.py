@@ -19,7 +19,7 @@ from mst.block import Block
 from mst.cid import CID, RAW
 from mst.errors import FormatError
 from mst.fetch import drive_async
-from mst.limits import CHUNK_BYTES
+from mst.limits import BLOCK_BYTES_MAX, CHUNK_BYTES
 from mst.unixfs import FileBuilder, Leaf, leaf_ranges
 
 T = TypeVar("T")
@@ -216,6 +216,14 @@ class BodyWriter:
         self._bulk.append(cid, data)
         self._bulk.finish()
         self._bulk = None
+
+
+async def read_range(blocks: Blocks, body: CID, size: int, start: int, stop: int) -> bytes:
+    """`read_body` for a range that fits in memory, as one piece."""
+    if body.codec == RAW and size <= BLOCK_BYTES_MAX:
+        data = await blocks.read_async(body, size)
+        return data if stop - start == size else data[start:stop]
+    return b"".join([piece async for piece in read_body(blocks, body, size, start, stop)])
 
 
 async def read_body(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -63,9 +64,10 @@ class DataFolder:
                 f"data folder {self.path} is in use by process {owner or 'unknown'}: stop it first, "
                 "or choose another folder with --data-dir"
             ) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._lock_fd = fd
+        with suppress(OSError):  # on a full disk the lock still holds, only its owner stays unnamed
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Give the folder up."""

@@ -8,7 +8,7 @@ keep serving.  A segment that is gone, or shorter than the index knows it, is da
 
 from __future__ import annotations
 
-import mmap
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -96,12 +96,7 @@ def _complete_header(segment: Segment) -> None:
 def _recover_segment(
     segment: Segment, index: BlockIndex, start: int, *, is_log: bool, repair: bool
 ) -> Finding:
-    with mmap.mmap(segment.fd, segment.size, access=mmap.ACCESS_READ) as mapped:
-        data = memoryview(mapped)
-        try:
-            batches, good, damaged_at = _index_batches(segment, index, data, start, is_log=is_log)
-        finally:
-            data.release()
+    batches, good, damaged_at = _index_batches(segment, index, _File(segment), start, is_log=is_log)
     torn = segment.size - good
     if damaged_at is not None:
         segment.poisoned = True
@@ -111,8 +106,23 @@ def _recover_segment(
     return Finding(segment.path.name, batches, torn, damaged_at)
 
 
+class _File:
+    """A segment's bytes, read as they are asked for; not mapped, because a writer beside us may cut the file."""
+
+    def __init__(self, segment: Segment):
+        self._fd = segment.fd
+        self._size = segment.size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._size)
+        return os.pread(self._fd, max(stop - start, 0), start)
+
+
 def _index_batches(
-    segment: Segment, index: BlockIndex, data: memoryview, start: int, *, is_log: bool
+    segment: Segment, index: BlockIndex, data: _File, start: int, *, is_log: bool
 ) -> tuple[int, int, int | None]:
     batches = 0
     damaged_at: int | None = None

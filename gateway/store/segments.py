@@ -12,6 +12,7 @@ from gateway.store.segment import Segment
 
 Kind: TypeAlias = Literal["log", "bulk"]
 
+_KINDS: tuple[Kind, ...] = ("log", "bulk")
 _NAME = re.compile(r"(log|bulk)-(\d{8})\.car")
 
 
@@ -58,7 +59,7 @@ class Segments:
         """
         with self._creating:
             number = self._newest + 1
-            segment = Segment.create(number, self._path / f"{kind}-{number:08d}.car")
+            segment = Segment.create(number, self._file(kind, number))
             self._newest = number
             self._by_number[number] = (kind, segment)
             return segment
@@ -70,11 +71,22 @@ class Segments:
             BlockMissing: no such segment.
             BlockCorrupt: the disk fails, or the file ends early.
         """
-        try:
-            _, segment = self._by_number[number]
-        except KeyError:
-            raise BlockMissing(f"segment {number} is gone") from None
+        if number not in self._by_number:
+            self._open_newer(number)
+        _, segment = self._by_number[number]
         return segment.read(offset, length)
+
+    def _open_newer(self, number: int) -> None:
+        """Open a segment that another process has made since; a writer knows all there are."""
+        for kind in _KINDS if self._read_only else ():
+            path = self._file(kind, number)
+            if path.exists():
+                self._by_number[number] = (kind, Segment.open(number, path, read_only=True))
+                return
+        raise BlockMissing(f"segment {number} is gone")
+
+    def _file(self, kind: Kind, number: int) -> Path:
+        return self._path / f"{kind}-{number:08d}.car"
 
     @property
     def size_bytes(self) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from gateway.store.blocks import Blocks
-from gateway.store.bodies import BodyWriter, Digest, read_body
+from gateway.store.bodies import BodyWriter, Digest, read_body, read_range
 from gateway.store.bulk import BulkPool
 from gateway.store.committer import Committer
 from gateway.store.errors import BlockCorrupt, NoSuchBucket, StoreFull, StoreReadOnly
@@ -224,6 +224,10 @@ class Store:
     def read_body(self, entry: Entry, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The bytes ``start`` to ``stop`` of the entry's object; see `gateway.store.bodies.read_body`."""
         return read_body(self.blocks, entry.body, entry.size, start, stop)
+
+    async def read_range(self, entry: Entry, start: int, stop: int) -> bytes:
+        """`read_body` for a range that fits in memory, as one piece."""
+        return await read_range(self.blocks, entry.body, entry.size, start, stop)
 
     def require_room(self, size: int) -> None:
         """Refuse an upload of ``size`` bytes that would not leave the reserve free.

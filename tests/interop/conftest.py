@@ -449,6 +449,7 @@ def _starter(parent: Path) -> Iterator[StartServer]:
         if server.process.poll() is None:
             server.stop()
         server.close_clients()
+        assert "Traceback" not in server.log, server.log[-8000:]
 
 
 @pytest.fixture

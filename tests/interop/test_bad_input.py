@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
+import re
 import socket
 import threading
 import time
@@ -99,15 +101,24 @@ class TestSignatures:
     @pytest.mark.parametrize(
         "authorization",
         [
-            "", "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 ", "AWS4-HMAC-SHA256 Credential=", "Basic dXNlcjpwYXNz", "Bearer x",
-            "AWS AKID:signature", "AWS4-ECDSA-P256-SHA256 Credential=a/b/c/d/e, SignedHeaders=host, Signature=0",
+            "",
+            "AWS4-HMAC-SHA256",
+            "AWS4-HMAC-SHA256 ",
+            "AWS4-HMAC-SHA256 Credential=",
+            "Basic dXNlcjpwYXNz",
+            "Bearer x",
+            "AWS AKID:signature",
+            "AWS4-ECDSA-P256-SHA256 Credential=a/b/c/d/e, SignedHeaders=host, Signature=0",
             "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request, SignedHeaders=host",
             "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=00",
             "AWS4-HMAC-SHA256 Credential=a/b/c/d/e, Credential=a/b/c/d/e, SignedHeaders=host, Signature=00",
-            "AWS4-HMAC-SHA256 " + "Credential=" * 500, "\u00e9", "=,=,=,", "AWS4-HMAC-SHA256 Credential=////, SignedHeaders=;, Signature=",
+            "AWS4-HMAC-SHA256 " + "Credential=" * 500,
+            "\u00e9",
+            "=,=,=,",
+            "AWS4-HMAC-SHA256 Credential=////, SignedHeaders=;, Signature=",
         ],
         ids=lambda text: repr(text[:30]),
-    )  # fmt: skip
+    )
     def test_malformed_authorization(self, server: Any, authorization: str) -> None:
         headers = server.signed("PUT", "/target/kept", body=b"new") | {"Authorization": authorization}
         reply = server.send("PUT", "/target/kept", headers, b"new")
@@ -173,13 +184,31 @@ class TestSignatures:
 
 
 OPERATIONS = [
-    ("GET", "/"), ("PUT", "/target"), ("PUT", "/new-bucket"), ("HEAD", "/target"), ("DELETE", "/target"), ("GET", "/target?location"),
-    ("GET", "/target"), ("GET", "/target?list-type=2"), ("GET", "/target?versions"), ("GET", "/target?uploads"),
-    ("POST", "/target?delete"), ("PUT", "/target/kept"), ("GET", "/target/kept"), ("HEAD", "/target/kept"),
-    ("DELETE", "/target/kept"), ("POST", "/target/kept?uploads"), ("PUT", "/target/kept?partNumber=1&uploadId=x"),
-    ("GET", "/target/kept?uploadId=x"), ("POST", "/target/kept?uploadId=x"), ("DELETE", "/target/kept?uploadId=x"),
-    ("GET", "/target?acl"), ("PUT", "/target/kept?tagging"), ("OPTIONS", "/target/kept"), ("GET", "/no-such-bucket"),
-]  # fmt: skip
+    ("GET", "/"),
+    ("PUT", "/target"),
+    ("PUT", "/new-bucket"),
+    ("HEAD", "/target"),
+    ("DELETE", "/target"),
+    ("GET", "/target?location"),
+    ("GET", "/target"),
+    ("GET", "/target?list-type=2"),
+    ("GET", "/target?versions"),
+    ("GET", "/target?uploads"),
+    ("POST", "/target?delete"),
+    ("PUT", "/target/kept"),
+    ("GET", "/target/kept"),
+    ("HEAD", "/target/kept"),
+    ("DELETE", "/target/kept"),
+    ("POST", "/target/kept?uploads"),
+    ("PUT", "/target/kept?partNumber=1&uploadId=x"),
+    ("GET", "/target/kept?uploadId=x"),
+    ("POST", "/target/kept?uploadId=x"),
+    ("DELETE", "/target/kept?uploadId=x"),
+    ("GET", "/target?acl"),
+    ("PUT", "/target/kept?tagging"),
+    ("OPTIONS", "/target/kept"),
+    ("GET", "/no-such-bucket"),
+]
 PAYLOADS = [
     None, "UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
     "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
@@ -233,8 +262,8 @@ class TestBodies:
         if second is not None:
             assert_refused(second, 400, "BadRequest")
 
-    def test_stalled(self, start: Callable[..., Any]) -> None:
-        impatient = start(config={"limits": {"body_idle_seconds": 1}})
+    def test_stalled_or_longer_than_configured(self, start: Callable[..., Any]) -> None:
+        impatient = start(config={"limits": {"body_idle_seconds": 1, "request_header_bytes": "8KiB"}})
         s3 = impatient.boto3()
         s3.create_bucket(Bucket="target")
         headers = impatient.signed("PUT", "/target/stalled", payload="UNSIGNED-PAYLOAD")
@@ -242,6 +271,8 @@ class TestBodies:
         reply = impatient.send("PUT", "/target/stalled", headers, b"begun", length=1000)
         assert_refused(reply, 400, "RequestTimeout")
         assert time.monotonic() - begun < 10
+        long_headers = impatient.signed("GET", "/target", {"X-Long": "a" * 9000})
+        assert_refused(impatient.send("GET", "/target", long_headers), 400, "RequestHeaderSectionTooLarge")
         assert s3.list_objects_v2(Bucket="target")["KeyCount"] == 0
         assert impatient.stop() == 0
 
@@ -322,13 +353,28 @@ class TestBodies:
     @pytest.mark.parametrize(
         "framing",
         [
-            b"zz\r\nxxx\r\n0\r\n\r\n", b"-3\r\nxxx\r\n0\r\n\r\n", b"+3\r\nxxx\r\n0\r\n\r\n", b"0x3\r\nxxx\r\n0\r\n\r\n", b" 3\r\nxxx\r\n0\r\n\r\n",
-            b"3\nxxx\n0\n\n", b"3\r\nxxxx\r\n0\r\n\r\n", b"3\r\nxx\r\n0\r\n\r\n", b"fffffffffffffffffffff\r\nxxx", b"3" * 100_000, b"3;" + b"a" * 100_000,
-            b"xxx", b"\r\n\r\n", b"3\r\nxxx0\r\n\r\n", b"3;ext\r\nxxx\r\n0\r\n\r\n", b"\x00\r\nxxx", b"3\r\nxxx\r\n0\r\n" + b"a:b\r\n" * 5000 + b"\r\n",
-            b"3\r\nxxx\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n" * 2, b"3\r\nxxx\r\n0\r\nno colon\r\n\r\n",
+            b"zz\r\nxxx\r\n0\r\n\r\n",
+            b"-3\r\nxxx\r\n0\r\n\r\n",
+            b"+3\r\nxxx\r\n0\r\n\r\n",
+            b"0x3\r\nxxx\r\n0\r\n\r\n",
+            b" 3\r\nxxx\r\n0\r\n\r\n",
+            b"3\nxxx\n0\n\n",
+            b"3\r\nxxxx\r\n0\r\n\r\n",
+            b"3\r\nxx\r\n0\r\n\r\n",
+            b"fffffffffffffffffffff\r\nxxx",
+            b"3" * 100_000,
+            b"3;" + b"a" * 100_000,
+            b"xxx",
+            b"\r\n\r\n",
+            b"3\r\nxxx0\r\n\r\n",
+            b"3;ext\r\nxxx\r\n0\r\n\r\n",
+            b"\x00\r\nxxx",
+            b"3\r\nxxx\r\n0\r\n" + b"a:b\r\n" * 5000 + b"\r\n",
+            b"3\r\nxxx\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n" * 2,
+            b"3\r\nxxx\r\n0\r\nno colon\r\n\r\n",
         ],
         ids=lambda framing: repr(framing[:24]),
-    )  # fmt: skip
+    )
     def test_malformed_framing(self, server: Any, framing: bytes) -> None:
         headers, _ = server.chunked("/target/kept", b"xxx")
         reply = server.send("PUT", "/target/kept", headers, framing)
@@ -446,6 +492,17 @@ class TestBodies:
                 assert (got.headers["content-encoding"], got.body) == (coding, body)
         s3.delete_object(Bucket="packed", Key="k")
         s3.delete_bucket(Bucket="packed")
+
+    def test_metadata_that_is_not_ascii(self, server: Any, s3: Any) -> None:
+        """As UTF-8 or as encoded words on the way in, as encoded words on the way out."""
+        s3.create_bucket(Bucket="spoken")
+        green = "gr\u00fcn"
+        word = f"=?UTF-8?B?{b64encode(green.encode()).decode()}?="
+        for value in (green, word):
+            assert server.request("PUT", "/spoken/k", {"x-amz-meta-colour": value}, b"x").status == 200
+            assert server.request("HEAD", "/spoken/k").headers["x-amz-meta-colour"] == word
+        s3.delete_object(Bucket="spoken", Key="k")
+        s3.delete_bucket(Bucket="spoken")
 
     def test_metadata_too_large(self, server: Any) -> None:
         assert_refused(
@@ -630,10 +687,29 @@ class TestTargets:
     @pytest.mark.parametrize(
         "name",
         [
-            "ab", "a" * 64, "UPPER", "under_score", "a..b", ".dots", "dots.", "-dash", "dash-", "a.-b", "1.2.3.4", "xn--punycode",
-            "sthree-x", "name-s3alias", "name--ol-s3", "sp%20ace", "%2e%2e", "a%2fb", "caf%C3%A9", "a%0ab", "a%00b",
+            "ab",
+            "a" * 64,
+            "UPPER",
+            "under_score",
+            "a..b",
+            ".dots",
+            "dots.",
+            "-dash",
+            "dash-",
+            "a.-b",
+            "1.2.3.4",
+            "xn--punycode",
+            "sthree-x",
+            "name-s3alias",
+            "name--ol-s3",
+            "sp%20ace",
+            "%2e%2e",
+            "a%2fb",
+            "caf%C3%A9",
+            "a%0ab",
+            "a%00b",
         ],
-    )  # fmt: skip
+    )
     def test_bucket_names(self, server: Any, name: str) -> None:
         assert_refused(server.request("PUT", f"/{name}"), 400, "InvalidBucketName", "InvalidURI")
         assert_refused(server.request("PUT", f"/{name}/k", body=b"x"), 400, "InvalidBucketName", "InvalidURI")
@@ -644,11 +720,32 @@ class TestTargets:
     @pytest.mark.parametrize(
         "subresource",
         [
-            "acl", "policy", "policyStatus", "cors", "lifecycle", "tagging", "versioning", "website", "logging", "notification",
-            "replication", "encryption", "object-lock", "ownershipControls", "publicAccessBlock", "requestPayment", "accelerate",
-            "analytics", "analytics&id=1", "inventory&id=1", "metrics&id=1", "intelligent-tiering&id=1", "abac", "metadataTable",
+            "acl",
+            "policy",
+            "policyStatus",
+            "cors",
+            "lifecycle",
+            "tagging",
+            "versioning",
+            "website",
+            "logging",
+            "notification",
+            "replication",
+            "encryption",
+            "object-lock",
+            "ownershipControls",
+            "publicAccessBlock",
+            "requestPayment",
+            "accelerate",
+            "analytics",
+            "analytics&id=1",
+            "inventory&id=1",
+            "metrics&id=1",
+            "intelligent-tiering&id=1",
+            "abac",
+            "metadataTable",
         ],
-    )  # fmt: skip
+    )
     def test_subresources_of_a_bucket(self, server: Any, subresource: str) -> None:
         for method in ("GET", "PUT", "DELETE"):
             assert_refused(server.request(method, f"/target?{subresource}"), 501, "NotImplemented")
@@ -736,6 +833,19 @@ class TestHttp:
             assert_refused(reply, reply.status, reply.code)
             assert 400 <= reply.status < 500
 
+    def test_headers_over_the_limit(self, server: Any) -> None:
+        headers = server.signed("PUT", "/target/kept", {"x-amz-meta-long": "a" * 40_000}, b"new")
+        assert_refused(server.send("PUT", "/target/kept", headers, b"new"), 400, "RequestHeaderSectionTooLarge")
+        long_query = f"/target?prefix={'a' * 40_000}"
+        assert_refused(server.request("GET", long_query), 400, "RequestHeaderSectionTooLarge")
+        many = server.signed("PUT", "/target/kept", {f"x-amz-meta-{n}": "" for n in range(5000)}, b"new")
+        assert_refused(
+            server.send("PUT", "/target/kept", many, b"new"), 400, "BadRequest", "RequestHeaderSectionTooLarge"
+        )
+
+    def test_many_short_headers_are_allowed(self, server: Any) -> None:
+        assert server.request("GET", "/target/kept", {f"x-amz-meta-{n}": "v" for n in range(400)}).status == 200
+
     def test_long_headers_within_the_limit(self, server: Any) -> None:
         reply = server.request("GET", "/target/kept", {"X-Long": "a" * 7000, "X-Longer": "b" * 7000})
         assert reply.status == 200
@@ -821,11 +931,18 @@ class TestHttp:
     @pytest.mark.parametrize(
         "chunks",
         [
-            b"-1\r\nxxx\r\n0\r\n\r\n", b"3;" + b"a" * 100_000 + b"\r\nxxx\r\n0\r\n\r\n", b"fffffffffffffffff\r\nxxx", b"3\r\nxxxx\r\n0\r\n\r\n",
-            b"3\nxxx\n0\n\n", b"0x3\r\nxxx\r\n0\r\n\r\n", b"3 \r\nxxx\r\n0\r\n\r\n", b"\r\n", b"3\r\nxxx\r\n0\r\n" + b"T: x\r\n" * 100_000 + b"\r\n",
+            b"-1\r\nxxx\r\n0\r\n\r\n",
+            b"3;" + b"a" * 100_000 + b"\r\nxxx\r\n0\r\n\r\n",
+            b"fffffffffffffffff\r\nxxx",
+            b"3\r\nxxxx\r\n0\r\n\r\n",
+            b"3\nxxx\n0\n\n",
+            b"0x3\r\nxxx\r\n0\r\n\r\n",
+            b"3 \r\nxxx\r\n0\r\n\r\n",
+            b"\r\n",
+            b"3\r\nxxx\r\n0\r\n" + b"T: x\r\n" * 100_000 + b"\r\n",
         ],
         ids=lambda chunks: repr(chunks[:16]),
-    )  # fmt: skip
+    )
     def test_bad_http_chunks(self, server: Any, chunks: bytes) -> None:
         """Refused while the body is read, whatever the framing inside would have been."""
         headers = server.signed(
@@ -838,13 +955,18 @@ class TestHttp:
         assert b"HTTP/1.1 5" not in answers
 
     def test_pipelined_requests_are_answered_in_order(self, server: Any) -> None:
-        wire = b"".join(
-            server.wire_form("GET", path, server.signed("GET", path))
-            for path in ("/target/kept", "/target/absent", "/target/kept")
-        )
+        paths = ("/target/kept", "/target/absent", "/target?location", "/target/kept")
+        wire = b"".join(server.wire_form("GET", path, server.signed("GET", path)) for path in paths)
         with server.connect() as connection:
-            connection.sendall(wire)
-            assert [server.read_reply(connection).status for _ in range(1)] == [200]
+            answers = drain_after(connection, wire)
+        assert re.findall(rb"HTTP/1\.1 (\d+)", answers) == [b"200", b"404", b"200", b"200"]
+
+    def test_http_1_0(self, server: Any) -> None:
+        wire = server.wire_form("GET", "/target/kept", server.signed("GET", "/target/kept"))
+        with server.connect() as connection:
+            answer = drain_after(connection, wire.replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+        assert answer.startswith(b"HTTP/1.0 200 ")
+        assert answer.endswith(KEPT)
 
     def test_slow_and_idle_connections_do_not_stop_others(self, server: Any) -> None:
         opened = [server.connect() for _ in range(100)]
@@ -865,18 +987,14 @@ def drain_after(connection: socket.socket, data: bytes) -> bytes:
     connection.settimeout(0.7)
     sender = threading.Thread(target=_send_quietly, args=(connection, data))
     sender.start()
-    try:
+    with contextlib.suppress(OSError):
         while piece := connection.recv(65536):
             received += piece
-    except OSError:
-        pass
     connection.close()
     sender.join()
     return bytes(received)
 
 
 def _send_quietly(connection: socket.socket, data: bytes) -> None:
-    try:
+    with contextlib.suppress(OSError):
         connection.sendall(data)
-    except OSError:
-        pass

@@ -867,6 +867,52 @@ class TestVirtualHosts:
         assert f"<Name>{bucket}</Name>".encode() in reply.body
 
 
+def test_presigned_writes(server: Any, s3: Any, bucket: str) -> None:
+    """What a browser does with URLs it was given: PUT, a part, DELETE."""
+
+    def use(method: str, operation: str, body: bytes = b"", **arguments: Any) -> Any:
+        url = s3.generate_presigned_url(operation, Params={"Bucket": bucket, "Key": "k", **arguments})
+        path = url.removeprefix(server.endpoint)
+        return server.send(method, path, {"Host": server.host}, body)
+
+    assert use("PUT", "put_object", b"presigned").status == 200
+    assert read(s3, bucket, "k") == b"presigned"
+    assert use("HEAD", "head_object").headers["content-length"] == "9"
+    assert use("DELETE", "delete_object").status == 204
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    part = use("PUT", "upload_part", b"presigned part", UploadId=upload, PartNumber=1)
+    ends = {"Parts": [{"PartNumber": 1, "ETag": part.headers["etag"]}]}
+    s3.complete_multipart_upload(Bucket=bucket, Key="k", UploadId=upload, MultipartUpload=ends)
+    assert read(s3, bucket, "k") == b"presigned part"
+
+
+def test_a_write_is_seen_by_every_later_read(s3: Any, bucket: str) -> None:
+    def live(thread: int) -> None:
+        for number in range(12):
+            key, body = f"{thread}/{number % 3}", f"{thread} {number}".encode()
+            s3.put_object(Bucket=bucket, Key=key, Body=body)
+            assert read(s3, bucket, key) == body
+            listed = s3.list_objects_v2(Bucket=bucket, Prefix=f"{thread}/")["Contents"]
+            assert {row["Key"]: row["ETag"] for row in listed}[key] == quoted_md5(body)
+            if number % 2:
+                s3.delete_object(Bucket=bucket, Key=key)
+                with refused("NoSuchKey", 404):
+                    s3.get_object(Bucket=bucket, Key=key)
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(live, range(12)))
+
+
+def test_a_download_is_of_the_object_it_began_with(s3: Any, bucket: str) -> None:
+    old, new = b"o" * (24 * MIB), b"n" * (24 * MIB)
+    s3.put_object(Bucket=bucket, Key="k", Body=old)
+    body = s3.get_object(Bucket=bucket, Key="k")["Body"]
+    first = body.read(1000)
+    s3.put_object(Bucket=bucket, Key="k", Body=new)
+    s3.delete_object(Bucket=bucket, Key="k")
+    assert first + body.read() == old
+
+
 def test_content_encoding_is_stored_as_sent(s3: Any, bucket: str) -> None:
     import gzip
 

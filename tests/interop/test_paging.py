@@ -8,12 +8,34 @@ import pytest
 
 KEYS = sorted(
     [
-        "-", "a", "a-", "a-b", "a-b/c", "a/", "a//", "a//b", "a/b", "a/b-c", "a/b/c", "a/b/d", "a0", "b/", "b/c", "b/c-d",
-        "ba", "c", "\u00e9", "\u00e9/\u00e9", "\u00e9/\uffff", "\U0001f600/a", "\U0001f600/b", "\U0010ffff",
+        "-",
+        "a",
+        "a-",
+        "a-b",
+        "a-b/c",
+        "a/",
+        "a//",
+        "a//b",
+        "a/b",
+        "a/b-c",
+        "a/b/c",
+        "a/b/d",
+        "a0",
+        "b/",
+        "b/c",
+        "b/c-d",
+        "ba",
+        "c",
+        "\u00e9",
+        "\u00e9/\u00e9",
+        "\u00e9/\uffff",
+        "\U0001f600/a",
+        "\U0001f600/b",
+        "\U0010ffff",
     ],
     key=str.encode,
-)  # fmt: skip
-DELIMITERS = ["", "/", "-", "//", "b", "\u00e9", "\U0001f600/", "a/b"]
+)
+DELIMITERS = ["", "/", "//", "b", "\u00e9"]
 PREFIXES = ["", "a", "a/", "\u00e9", "zz"]
 
 
@@ -99,7 +121,7 @@ def test_objects(s3: Any, paged: str, walk: Any, delimiter: str) -> None:
     for prefix in PREFIXES:
         expected = groups(KEYS, prefix, delimiter)
         # Pages longer than all of it are all alike.
-        for size in [*range(1, len(expected) + 2), 1000]:
+        for size in range(1, len(expected) + 2):
             pages = walk(s3, size, Bucket=paged, Prefix=prefix, Delimiter=delimiter)
             assert [row for page in pages for row in page] == expected, (prefix, size)
             assert all(len(page) == size for page in pages[:-1]), (prefix, size)

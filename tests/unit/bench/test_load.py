@@ -10,7 +10,9 @@ from threading import Thread
 
 import pytest
 
-from bench.load import LIST_PAGE_KEYS, LoadResult, LoadSpec, percentile, run_load
+from bench.batch import LIST_PAGE_KEYS
+from bench.load import percentile, run_load
+from bench.spec import LoadResult, LoadSpec
 
 
 class _Server(ThreadingHTTPServer):

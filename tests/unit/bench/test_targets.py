@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.load import LoadResult
 from bench.results import Measurement, middle
+from bench.spec import LoadResult
 from bench.targets import TARGETS, compared_in, judge
 
 

@@ -83,3 +83,11 @@ def test_the_access_key_is_made_once(config: Config) -> None:
     assert gateway._keys == first
     assert len(first) == 1
     gateway.close()
+
+
+def test_as_many_files_may_be_open_as_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(app.resource, "getrlimit", lambda kind: (1024, 4096))
+    monkeypatch.setattr(app.resource, "setrlimit", lambda kind, limits: asked.append(limits))
+    app._raise_file_limit()
+    assert asked == [(4096, 4096)]

@@ -84,7 +84,7 @@ class Made:
         return self.states[-1]
 
 
-async def _fill(store: Store, made: Made) -> None:
+async def _fill(store: Store, made: Made, many: int) -> None:
     for number, name in enumerate(("photos", "many", "void")):
         done = await store.committer.submit(MakeBucket(name, 4, None, bytes([number]) * 16))
         if name == "photos":
@@ -96,11 +96,11 @@ async def _fill(store: Store, made: Made) -> None:
     done = await store.committer.submit(Delete("photos", b"2026/b.jpg"))
     assert done.bucket is not None
     made.states.append(done.bucket)
-    made.many = sorted(f"{n % 7}/{n:05d}" for n in range(1200))
+    made.many = sorted(f"{n % 7}/{n:05d}" for n in range(many))
     await asyncio.gather(*(_put(store, "many", key, key.encode()) for key in made.many))
 
 
-def make_folder(path: Path) -> Made:
+def make_folder(path: Path, many: int) -> Made:
     """A data folder with an access key and the buckets photos, many and void."""
     made = Made(path)
     folder = DataFolder(path).create()
@@ -108,20 +108,20 @@ def make_folder(path: Path) -> Made:
     with closing(Store.open_for_writing(folder, key, StoreSettings())) as store:
         with store.database.write() as connection:
             credentials.create(connection, display_name="root", now_ms=TIME_MS)
-        asyncio.run(_fill(store, made))
+        asyncio.run(_fill(store, made, many))
     return made
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A folder for tests that only look."""
-    return make_folder(tmp_path_factory.mktemp("cli") / "data")
+    return make_folder(tmp_path_factory.mktemp("cli") / "data", many=1200)
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Made:
     """A folder for one test to break."""
-    return make_folder(tmp_path / "data")
+    return make_folder(tmp_path / "data", many=0)
 
 
 @pytest.fixture

@@ -84,10 +84,14 @@ def test_the_first_start_makes_everything_private_and_says_how_to_go_on(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_end_it_with_0(own: Any, serve: Callable[..., Any], number: signal.Signals) -> None:
+def test_signals_end_it_with_0_and_a_complete_log(
+    own: Any, serve: Callable[..., Any], client_of: Callable[[Path], Client], number: signal.Signals
+) -> None:
     server = serve(own.path)
     server.wait_until_ready()
+    assert client_of(own.path).send("GET", "/")[0] == 200
     assert server.stop(number) == 0
+    assert "ListBuckets" in server.output()
     assert "stopped" in server.output()
     assert "Traceback" not in server.output()
 
@@ -255,6 +259,7 @@ def test_a_lost_index_is_made_anew(own: Any, serve: Callable[..., Any], ms3t: Ca
         file.unlink()
     server = serve(own.path)
     server.wait_until_ready()
+    assert "looking through a segment" in server.output()
     assert "indexed a segment anew" in server.output()
     assert ms3t("cat", "photos/2026/a.jpg", data=own.path).stdout_bytes == b"first, changed"
 
@@ -280,26 +285,6 @@ def test_json_logs_and_no_access_log(own: Any, serve: Callable[..., Any], client
     logged = [json.loads(line) for line in server.output().splitlines() if line.startswith("{")]
     assert [message["event"] for message in logged if message["level"] == "info"][:1] == ["serving"]
     assert "ListBuckets" not in server.output()
-
-
-def test_the_access_log_is_complete_after_a_stop(
-    own: Any, serve: Callable[..., Any], client_of: Callable[[Path], Client]
-) -> None:
-    server = serve(own.path)
-    server.wait_until_ready()
-    assert client_of(own.path).send("GET", "/")[0] == 200
-    assert server.stop() == 0
-    assert "ListBuckets" in server.output()
-
-
-def test_it_raises_the_limit_of_open_files(own: Any, serve: Callable[..., Any]) -> None:
-    server = serve(own.path)
-    server.wait_until_ready()
-    limits = Path(f"/proc/{server.process.pid}/limits")
-    if not limits.exists():
-        pytest.skip("this system has no /proc/PID/limits")
-    (line,) = (line for line in limits.read_text().splitlines() if line.startswith("Max open files"))
-    assert line.split()[3] == line.split()[4]
 
 
 def test_what_is_no_http_is_one_line_of_log(own: Any, serve: Callable[..., Any]) -> None:

@@ -1,0 +1,123 @@
+"""Bugs to plant, each of a kind that these tests exist to find: a test that cannot see its bug proves nothing.
+
+The child of a crash test plants the one that ``SEEDED_BUG`` names; nothing else reads that variable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from gateway.store import recovery, segment
+from gateway.store.committer import Committer
+from gateway.store.errors import StoreReadOnly
+from gateway.store.log import CommitLog
+from gateway.store.segment import Segment
+
+
+def head_moves_late() -> None:
+    """Writes are answered before their head has moved: each batch's transaction runs when the next batch comes."""
+    transact = Committer._transact
+    owed: list[Any] = []
+
+    def late(self: Committer, write: Any) -> None:
+        for earlier in owed:
+            transact(self, earlier)
+        owed[:] = [write]
+
+    Committer._transact = late  # type: ignore[method-assign]
+
+
+def no_sync() -> None:
+    """Segments are written and never synced."""
+    Segment.sync = lambda self: None  # type: ignore[method-assign]
+
+
+def no_directory_sync() -> None:
+    """A new segment's directory entry is never synced."""
+    segment.sync_directory = lambda path: None  # type: ignore[attr-defined]
+
+
+def head_before_sync() -> None:
+    """A batch is synced only when the next one is appended, so its head moves first."""
+    append = CommitLog.append
+    sync = Segment.sync
+    owed: list[Segment] = []
+
+    def late(self: CommitLog, *args: Any) -> None:
+        for earlier in owed:
+            sync(earlier)
+        owed.clear()
+        Segment.sync = owed.append  # type: ignore[method-assign, assignment]
+        try:
+            append(self, *args)
+        finally:
+            Segment.sync = sync  # type: ignore[method-assign]
+
+    CommitLog.append = late  # type: ignore[method-assign]
+
+
+def sync_is_retried() -> None:
+    """A sync that failed is tried again, and believed."""
+    sync = Segment.sync
+
+    def stubborn(self: Segment) -> None:
+        try:
+            sync(self)
+        except StoreReadOnly:
+            self.poisoned = False
+            sync(self)
+
+    Segment.sync = stubborn  # type: ignore[method-assign]
+
+
+def failed_write_is_appended_behind() -> None:
+    """After a failed write the segment is written to again where the kernel left off."""
+    append = Segment.append
+
+    def careless(self: Segment, buffers: Any) -> None:
+        try:
+            append(self, buffers)
+        finally:
+            self.poisoned = False
+            self.size = os.fstat(self.fd).st_size
+
+    Segment.append = careless  # type: ignore[method-assign]
+
+
+def header_is_not_completed() -> None:
+    """A segment that was created and got no header is appended to as it is."""
+    recovery._complete_header = lambda segment: None
+
+
+def answered_too_early() -> None:
+    """A write counts as done when it is queued."""
+    from tests import store_client
+
+    async def hasty(self: Any, bucket: str, key: bytes, content: bytes, **_: Any) -> Any:
+        put = await self.entry(content)
+        self.store.committer.enqueue(store_client.Put(bucket, key, put.entry, put.blocks))
+
+    store_client.StoreClient.put = hasty  # type: ignore[method-assign]
+
+
+BUGS: dict[str, Callable[[], None]] = {
+    bug.__name__: bug
+    for bug in (
+        head_moves_late,
+        no_sync,
+        no_directory_sync,
+        head_before_sync,
+        sync_is_retried,
+        failed_write_is_appended_behind,
+        header_is_not_completed,
+        answered_too_early,
+    )
+}
+
+
+def plant() -> None:
+    """Plant the bug that the environment names, if it names one."""
+    if name := os.environ.get("SEEDED_BUG"):
+        BUGS[name]()

@@ -1,0 +1,307 @@
+"""The process that the crash tests start: it forks children that write, ends them badly, and looks at what is left.
+
+A process of its own because it forks, which a test runner with threads should not; and a short one, because forking
+a process that has everything imported already is what makes hundreds of crashes a matter of seconds.
+
+The last line it prints is what it found, in JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import pickle
+import random
+import select
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from tests.crash import bugs, power, workload
+from tests.crash.faults import KILLED, Fault, Faults
+from tests.crash.workload import Journal
+
+Report: TypeAlias = dict[str, Any]
+Say: TypeAlias = Callable[[list[Any]], None]
+FAULTS: tuple[Fault, ...] = ("kill", "torn", "eio", "enospc", "full")
+
+
+class Child:
+    """A forked process at work, and what it says.
+
+    Args:
+        work: what it does; its argument is how it speaks.
+    """
+
+    def __init__(self, work: Callable[[Say], None]) -> None:
+        self._hearing, speaking = os.pipe()
+        self._buffer = b""
+        self.pid = os.fork()
+        if self.pid:
+            os.close(speaking)
+            return
+        os.close(self._hearing)
+        status = 1
+        try:
+            work(lambda line: _write_line(speaking, line))
+            status = 0
+        except BaseException:
+            _write_line(speaking, ["crashed", traceback.format_exc()])
+        finally:
+            os._exit(status)
+
+    def lines(self, until: float | None = None) -> Iterator[list[Any]]:
+        """What it says until it ends, or until the clock shows ``until``; a last half line is not heard."""
+        while True:
+            line, end, rest = self._buffer.partition(b"\n")
+            if end:
+                self._buffer = rest
+                yield json.loads(line)
+                continue
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if not select.select([self._hearing], [], [], left)[0]:
+                return
+            data = os.read(self._hearing, 1 << 16)
+            if not data:
+                return
+            self._buffer += data
+
+    def end(self) -> int:
+        """Wait for its end; returns its exit code."""
+        os.close(self._hearing)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def _write_line(fd: int, line: list[Any]) -> None:
+    data = json.dumps(line).encode() + b"\n"
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def inspect(path: Path, journal: Journal, *, tidy: bool) -> list[str]:
+    """Look at what is left in a child, which is a start after the crash; returns what is wrong."""
+    child = Child(lambda say: say(["inspected", asyncio.run(workload.inspect(path, tidy=tidy))]))
+    lines = list(child.lines())
+    child.end()
+    match lines:
+        case [["inspected", {"found": found, "damaged": damaged}]]:
+            return journal.check(found) + [f"{file} is reported as damaged" for file in damaged]
+        case _:
+            return [str(lines)]
+
+
+def write(path: Path, say: Say, seed: int, writers: int, operations: int) -> None:
+    """A child's run of the workload, with the bug that is planted."""
+    bugs.plant()
+    asyncio.run(workload.run(path, say, seed=seed, writers=writers, operations=operations))
+
+
+def template(path: Path) -> None:
+    """A fresh data folder: making a registry takes longer than all else, so it is made once."""
+    problems = inspect(path, Journal(), tidy=True)
+    assert not problems, problems
+
+
+def kill(folder: Path, cycles: int, seed: int) -> Report:
+    """Kill a child at random moments, again and again on one folder."""
+    dice = random.Random(seed)
+    path = folder / "data"
+    template(path)
+    journal, wrong, in_the_air, at_start = Journal(), [], 0, 0
+    for cycle in range(1, cycles + 1):
+        ready = _run_and_kill(path, journal, dice)
+        at_start += not ready
+        in_the_air += len(journal.pending)
+        wrong = [f"cycle {cycle}: {problem}" for problem in inspect(path, journal, tidy=dice.random() < 0.3)]
+        if wrong:
+            break
+    return {
+        "wrong": wrong, "cycles": cycle, "answered": journal.answered, "in the air": in_the_air,
+        "killed while starting": at_start,
+    }  # fmt: skip
+
+
+def _run_and_kill(path: Path, journal: Journal, dice: random.Random) -> bool:
+    """Most are killed at work, some while they start; returns whether it had started."""
+    seed, writers = dice.getrandbits(30), dice.randint(4, 16)
+    child = Child(lambda say: write(path, say, seed, writers, operations=10**6))
+    ready = False
+    until = time.monotonic() + (dice.uniform(0, 0.06) if dice.random() < 0.15 else 60)
+    for line in child.lines(until):
+        if line == ["ready"]:
+            ready = True
+            break
+        assert line[0] != "crashed", line[1]
+    if ready:
+        for line in child.lines(time.monotonic() + dice.uniform(0.005, 0.4)):
+            journal.hear(line)
+    os.kill(child.pid, signal.SIGKILL)
+    for line in child.lines():
+        journal.hear(line)
+    child.end()
+    return ready
+
+
+def sweep(folder: Path, fault: Fault, seed: int, operations: int, step: int) -> Report:
+    """Let the ``fault`` strike at the first call that reaches the disk, at the second, and so on through a run."""
+    template(folder / "template")
+    journals: list[Journal] = []
+    wrong: list[str] = []
+    for at in range(1, 10**6, step):
+        path = folder / str(at)
+        shutil.copytree(folder / "template", path)
+        journals.append(Journal())
+        problems, struck = _strike(path, fault, at, seed, operations, journals[-1])
+        wrong = [f"call {at}: {problem}" for problem in problems]
+        shutil.rmtree(path)
+        if wrong or not struck:
+            break
+    refused = Counter[str]()
+    for journal in journals:
+        refused.update(journal.refused)
+    answered = sum(journal.answered for journal in journals)
+    return {"wrong": wrong, "points": len(journals), "answered": answered, "refused": refused}
+
+
+def _strike(path: Path, fault: Fault, at: int, seed: int, operations: int, journal: Journal) -> tuple[list[str], bool]:
+    """One run that is struck at call ``at``; returns what is wrong, and whether there were as many calls."""
+    faults = Faults(fault, at, seed + at)
+
+    def work(say: Say) -> None:
+        def speak(line: list[Any]) -> None:
+            if line == ["through"]:
+                faults.lift()
+            say(line)
+
+        faults.install()
+        write(path, speak, seed, 2, operations)
+        say(["calls", faults.calls])
+
+    problems: list[str] = []
+    calls = 0
+    child = Child(work)
+    for line in child.lines():
+        match line:
+            case ["found", found]:
+                # Whoever lives on shows what was answered, and nothing of what was refused.
+                problems += [f"before the restart, {problem}" for problem in journal.check(found)]
+            case ["end", failure]:
+                if failure is not None and fault in ("enospc", "full"):
+                    problems.append(f"the disk was full for a while, and after it: {failure}")
+            case ["calls", calls]:
+                pass
+            case ["crashed", trace]:
+                problems.append(trace)
+            case _:
+                journal.hear(line)
+    killed = child.end() == KILLED
+    if killed:
+        # The start after it may be killed as well, and the one after that.
+        for again in (1, 2):
+            _start_and_die(path, again)
+    problems += inspect(path, journal, tidy=at % 2 == 0)
+    return problems, killed or calls >= at
+
+
+def _start_and_die(path: Path, at: int) -> None:
+    def work(_: Say) -> None:
+        Faults("kill", at).install()
+        asyncio.run(workload.inspect(path, tidy=False))
+
+    child = Child(work)
+    list(child.lines())
+    child.end()
+
+
+def cut(folder: Path, seed: int, operations: int, losses: int, failing_sync: int) -> Report:
+    """Record a run, then cut its power at every moment, losing ``losses`` different things at each."""
+    snapshots = folder / "snapshots"
+    snapshots.mkdir()
+    events = _record(folder, seed, operations, failing_sync)
+    dice = random.Random(seed)
+    wrong: list[str] = []
+    states = 0
+    for number in power.moments(events):
+        journal = Journal()
+        for event in events[:number]:
+            if event.what == "said":
+                journal.hear(event.data)
+        for loss in dice.sample(power.LOSSES, losses):
+            target = folder / "cut"
+            power.rebuild(events[:number], snapshots, target, loss, dice, with_index=dice.random() < 0.5)
+            problems = _inspect_here(target, deepcopy(journal))
+            wrong += [f"after event {number}, losing {loss}: {problem}" for problem in problems]
+            shutil.rmtree(target)
+            states += 1
+        if wrong:
+            break
+    return {"wrong": wrong, "states": states, "events": len(events), "answered": journal.answered}
+
+
+def _record(folder: Path, seed: int, operations: int, failing_sync: int) -> list[power.Event]:
+    """What happened in a run on a folder that has a registry and nothing else."""
+    path, kept = folder / "data", folder / "events"
+    template(path)
+    for file in (path / "segments").iterdir():
+        file.unlink()
+    shutil.rmtree(path / "index")
+
+    def work(_: Say) -> None:
+        recorder = power.Recorder(path, folder / "snapshots", failing_sync)
+        with recorder.installed():
+            write(path, recorder.say, seed, 4, operations)
+        kept.write_bytes(pickle.dumps(recorder.events))
+
+    child = Child(work)
+    problems = list(child.lines())
+    child.end()
+    assert not problems, problems
+    events: list[power.Event] = pickle.loads(kept.read_bytes())
+    return events
+
+
+def _inspect_here(path: Path, journal: Journal) -> list[str]:
+    """`inspect` without a child: nothing was killed, and there are hundreds of these."""
+    try:
+        seen = asyncio.run(workload.inspect(path, tidy=False))
+    except Exception:
+        return [traceback.format_exc()]
+    return journal.check(seen["found"]) + [f"{file} is reported as damaged" for file in seen["damaged"]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    kinds.add_parser("kill").add_argument("--cycles", type=int, required=True)
+    sweeping = kinds.add_parser("sweep")
+    sweeping.add_argument("fault", choices=FAULTS)
+    sweeping.add_argument("--operations", type=int, required=True)
+    sweeping.add_argument("--step", type=int, default=1)
+    cutting = kinds.add_parser("cut")
+    cutting.add_argument("--operations", type=int, required=True)
+    cutting.add_argument("--losses", type=int, default=1)
+    cutting.add_argument("--failing-sync", type=int, default=0)
+    options = parser.parse_args()
+    if options.kind == "kill":
+        report = kill(options.folder, options.cycles, options.seed)
+    elif options.kind == "sweep":
+        report = sweep(options.folder, options.fault, options.seed, options.operations, options.step)
+    else:
+        report = cut(options.folder, options.seed, options.operations, options.losses, options.failing_sync)
+    print(json.dumps(report))
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
