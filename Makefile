@@ -10,10 +10,10 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-head
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-annotate \
 	--resolver=backtracking --pip-args="--only-binary=:all:"
 
-.PHONY: help install serve test check bench lock clean
+.PHONY: help install serve test interop-big check bench lock clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 install: $(VENV)/installed ## install what the server needs into .venv
 
@@ -22,6 +22,9 @@ serve: $(VENV)/installed ## start the server (ARGS="--listen 127.0.0.1:9000 ..."
 
 test: $(VENV)/installed-dev ## run every test (ARGS="-k name ...")
 	$(BIN)/python -m pytest -n 2 -q $(ARGS)
+
+interop-big: $(VENV)/installed-dev ## real clients with gigabytes, thousands of files and many crashes
+	$(BIN)/python -m pytest -m big -q tests/interop $(ARGS)
 
 check: $(VENV)/installed-dev ## lint, types, import layers
 	$(BIN)/ruff check .

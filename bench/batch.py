@@ -27,7 +27,7 @@ def key_name(prefix: str, index: int) -> str:
     """The key of an index: fixed width, so that byte order is index order.
 
     A new folder every 1,000 keys: it is how people lay keys out, and a server that maps keys to
-    files is not made to search one huge directory at each PUT (rclone does, entry by entry).
+    files is not made to search one huge directory at each PUT (rclone does).
     """
     return f"{prefix}{index // FOLDER_KEYS:06d}/{index:09d}"
 

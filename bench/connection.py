@@ -1,4 +1,4 @@
-"""One keep-alive connection of the closed loop: its next request follows the last answer at once."""
+"""One keep-alive connection of the closed loop: each request follows the last answer at once."""
 
 from __future__ import annotations
 

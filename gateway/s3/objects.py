@@ -19,8 +19,6 @@ from mst.entry import Entry
 
 SINGLE_ANSWER_BYTES_MAX = 256 * 1024
 """Ranges up to this length are read whole before the status line is sent, and go out in one write with it."""
-WRITE_BYTES = 256 * 1024
-"""Piece in which longer ranges are written: measured as the fastest under uvloop."""
 
 log = structlog.get_logger(__name__)
 
@@ -64,8 +62,7 @@ async def get_object(call: Call) -> web.StreamResponse:
     await response.prepare(call.request)
     try:
         while True:
-            for at in range(0, len(piece), WRITE_BYTES):
-                await response.write(piece[at : at + WRITE_BYTES])
+            await response.write(piece)
             piece = await anext(content, b"")
             if not piece:
                 break

@@ -21,6 +21,8 @@ from mst.errors import FormatError
 from mst.layer import TreeParams
 from mst.node import Node
 
+PIECE_BYTES = 256 * 1024
+"""Piece in which large blocks are read, hashed and sent: measured as the fastest to write under uvloop."""
 LOOP_READ_BYTES_MAX = 16 * 1024
 """Largest block read and hashed on the event loop itself: a thread hop costs more (about 90 us)."""
 
@@ -68,6 +70,31 @@ class Blocks:
         if hashlib.sha256(data).digest() != digest:
             raise BlockCorrupt(f"segment {place.segment} at {place.offset}: bytes do not match {cid}")
         return data
+
+    def read_pieces(self, cid: CID) -> list[bytes]:
+        """`read`, in pieces of up to ``PIECE_BYTES``: each is hashed while it is still in the processor's cache.
+
+        Raises:
+            BlockMissing, BlockCorrupt: as `read`; no piece is returned before all of them match.
+        """
+        digest = cid[4:]
+        place = self._index.get(digest)
+        if place is None:
+            raise BlockMissing(f"block {cid} is in no segment")
+        number, offset, length = place
+        hasher = hashlib.sha256()
+        pieces = []
+        for start in range(0, length, PIECE_BYTES):
+            piece = self._segments.read(number, offset + start, min(PIECE_BYTES, length - start))
+            hasher.update(piece)
+            pieces.append(piece)
+        if hasher.digest() != digest:
+            raise BlockCorrupt(f"segment {number} at {offset}: bytes do not match {cid}")
+        return pieces
+
+    async def read_pieces_async(self, cid: CID) -> list[bytes]:
+        """`read_pieces` in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.read_pieces, cid)
 
     async def read_async(self, cid: CID, size_hint: int) -> bytes:
         """`read` for the event loop; blocks of more than ``LOOP_READ_BYTES_MAX`` are read in a thread."""

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
@@ -229,7 +230,7 @@ async def read_range(blocks: Blocks, body: CID, size: int, start: int, stop: int
 async def read_body(
     blocks: Blocks, body: CID, size: int, start: int, stop: int
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes ``start`` to ``stop`` of a body, leaf by leaf, every one verified; the next leaf is read ahead.
+    """The bytes ``start`` to ``stop`` of a body in pieces, each of a verified leaf; the next leaf is read ahead.
 
     Args:
         blocks: where from.
@@ -247,23 +248,27 @@ async def read_body(
             leaves = await drive_async(leaf_ranges(body, size, first, last), blocks.read_many)
         except FormatError as error:
             raise BlockCorrupt(f"body {body} is not a valid file: {error}") from error
-        async for piece in _read_leaves(blocks, leaves, first, last):
-            yield piece
+        async with aclosing(_read_leaves(blocks, leaves, first, last)) as pieces:
+            async for piece in pieces:
+                yield piece
 
 
 async def _read_leaves(
     blocks: Blocks, leaves: Sequence[Leaf], start: int, stop: int
 ) -> AsyncGenerator[bytes, None]:
-    ahead: asyncio.Task[bytes] | None = None
+    ahead: asyncio.Task[list[bytes]] | None = None
     try:
-        for number, (cid, offset, length) in enumerate(leaves):
-            data = await (ahead or blocks.read_async(cid, length))
+        for number, leaf in enumerate(leaves):
+            pieces = await (ahead or blocks.read_pieces_async(leaf.cid))
             ahead = None
             if number + 1 < len(leaves):
-                following, _, following_length = leaves[number + 1]
-                ahead = asyncio.ensure_future(blocks.read_async(following, following_length))
-            first, last = max(start - offset, 0), min(stop - offset, length)
-            yield data if (first, last) == (0, length) else data[first:last]
+                ahead = asyncio.ensure_future(blocks.read_pieces_async(leaves[number + 1].cid))
+            offset = leaf.offset
+            for piece in pieces:
+                first, last = max(start - offset, 0), min(stop - offset, len(piece))
+                offset += len(piece)
+                if first < last:
+                    yield piece[first:last]  # the very piece, uncopied, if it is wanted whole
     finally:
         if ahead is not None:
             ahead.cancel()

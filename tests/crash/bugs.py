@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.store import recovery, segment
 from gateway.store.committer import Committer
-from gateway.store.errors import StoreReadOnly
+from gateway.store.errors import StoreError, StoreReadOnly
 from gateway.store.log import CommitLog
 from gateway.store.segment import Segment
 
@@ -49,7 +49,7 @@ def head_before_sync() -> None:
         for earlier in owed:
             sync(earlier)
         owed.clear()
-        Segment.sync = owed.append  # type: ignore[method-assign, assignment]
+        Segment.sync = lambda segment: owed.append(segment)  # type: ignore[method-assign]
         try:
             append(self, *args)
         finally:
@@ -72,18 +72,50 @@ def sync_is_retried() -> None:
     Segment.sync = stubborn  # type: ignore[method-assign]
 
 
-def failed_write_is_appended_behind() -> None:
-    """After a failed write the segment is written to again where the kernel left off."""
+def failed_write_is_ignored() -> None:
+    """A write that failed counts as done."""
     append = Segment.append
 
     def careless(self: Segment, buffers: Any) -> None:
         try:
             append(self, buffers)
-        finally:
+        except StoreError:
             self.poisoned = False
-            self.size = os.fstat(self.fd).st_size
+            self.size += sum(map(len, buffers))
 
     Segment.append = careless  # type: ignore[method-assign]
+
+
+def refused_write_becomes_visible() -> None:
+    """The head moves although the batch was not written; whoever asked is told that it failed."""
+    append, transact = CommitLog.append, Committer._transact
+    held: list[StoreError] = []
+
+    def quiet(self: CommitLog, *args: Any) -> None:
+        try:
+            append(self, *args)
+        except StoreError as error:
+            held.append(error)
+
+    def loud(self: Committer, write: Any) -> None:
+        transact(self, write)
+        if held:
+            raise held.pop()
+
+    CommitLog.append = quiet  # type: ignore[method-assign]
+    Committer._transact = loud  # type: ignore[method-assign]
+
+
+def torn_tail_is_kept() -> None:
+    """Recovery leaves a torn tail in its place, and the next batch is put over it."""
+    truncate = Segment.truncate
+
+    def lazy(self: Segment, size: int) -> None:
+        if size == 0:
+            truncate(self, size)
+        self.size = size
+
+    Segment.truncate = lazy  # type: ignore[method-assign]
 
 
 def header_is_not_completed() -> None:
@@ -110,7 +142,9 @@ BUGS: dict[str, Callable[[], None]] = {
         no_directory_sync,
         head_before_sync,
         sync_is_retried,
-        failed_write_is_appended_behind,
+        failed_write_is_ignored,
+        refused_write_becomes_visible,
+        torn_tail_is_kept,
         header_is_not_completed,
         answered_too_early,
     )

@@ -100,8 +100,7 @@ def inspect(path: Path, journal: Journal, *, tidy: bool) -> list[str]:
 
 
 def write(path: Path, say: Say, seed: int, writers: int, operations: int) -> None:
-    """A child's run of the workload, with the bug that is planted."""
-    bugs.plant()
+    """A child's run of the workload."""
     asyncio.run(workload.run(path, say, seed=seed, writers=writers, operations=operations))
 
 
@@ -209,7 +208,22 @@ def _strike(path: Path, fault: Fault, at: int, seed: int, operations: int, journ
         for again in (1, 2):
             _start_and_die(path, again)
     problems += inspect(path, journal, tidy=at % 2 == 0)
+    if killed and not problems:
+        # What is written after the crash must survive the next.
+        problems += _live_on(path, seed + at, journal)
     return problems, killed or calls >= at
+
+
+def _live_on(path: Path, seed: int, journal: Journal) -> list[str]:
+    def work(say: Say) -> None:
+        write(path, say, seed, 2, 3)
+        os._exit(KILLED)
+
+    child = Child(work)
+    for line in child.lines():
+        journal.hear(line)
+    child.end()
+    return [f"after living on, {problem}" for problem in inspect(path, journal, tidy=False)]
 
 
 def _start_and_die(path: Path, at: int) -> None:
@@ -293,6 +307,7 @@ def main() -> None:
     cutting.add_argument("--losses", type=int, default=1)
     cutting.add_argument("--failing-sync", type=int, default=0)
     options = parser.parse_args()
+    bugs.plant()
     if options.kind == "kill":
         report = kill(options.folder, options.cycles, options.seed)
     elif options.kind == "sweep":

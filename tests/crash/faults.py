@@ -14,7 +14,8 @@ from typing import Any, Literal, TypeAlias
 
 Fault: TypeAlias = Literal["kill", "torn", "eio", "enospc", "full"]
 """``kill``: the process ends before the call.  ``torn``: a write gets part of the way, then the process ends.
-``eio``, ``enospc``: the call fails, once.  ``full``: every call from there on fails for want of room, until lifted."""
+``eio``, ``enospc``: the call fails, once.  ``full``: every call from there on fails for want of room, until lifted.
+A write that fails gets part of the way, too."""
 
 KILLED = 9
 _CALLS = ("pwritev", "pwrite", "fdatasync", "fsync", "ftruncate", "unlink", "open")
@@ -62,7 +63,7 @@ class Faults:
         return wrapped
 
     def _spoil(self, name: str, args: tuple[Any, ...]) -> None:
-        if self._fault == "torn" and name in ("pwritev", "pwrite"):
+        if self._fault != "kill" and name in ("pwritev", "pwrite"):
             data = b"".join(args[1]) if name == "pwritev" else bytes(args[1])
             _PWRITE(args[0], data[: self._dice.randint(0, len(data))], args[2])
         if self._fault in ("kill", "torn"):

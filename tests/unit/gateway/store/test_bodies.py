@@ -137,7 +137,8 @@ def test_a_reader_that_stops_early_leaves_nothing_running(tmp_path: Path) -> Non
             assert entry is not None
             async with aclosing(client.store.read_body(entry, 0, entry.size)) as pieces:
                 async for piece in pieces:
-                    assert piece == CONTENT[:MIB]
+                    assert piece
+                    assert CONTENT.startswith(piece)
                     break
             await asyncio.sleep(0.05)
             assert asyncio.all_tasks() == {asyncio.current_task()}
