@@ -110,11 +110,12 @@ class S3Server:
 
     def _refuse(self, request: web.BaseRequest, request_id: str, error: Exception) -> web.Response:
         refused = as_s3_error(error)
+        path = request.raw_path.partition("?")[0]  # a presigned query is a credential
         if refused.code == "InternalError":
-            log.error("request failed", request_id=request_id, path=request.raw_path, exc_info=error)
+            log.error("request failed", request_id=request_id, path=path, exc_info=error)
         return refusal(
             refused,
-            resource=request.raw_path.partition("?")[0],
+            resource=path,
             request_id=request_id,
             method=request.method,
         )

@@ -19,12 +19,12 @@ from gateway.store.segment import Segment
 def head_moves_late() -> None:
     """Writes are answered before their head has moved: each batch's transaction runs when the next batch comes."""
     transact = Committer._transact
-    owed: list[Any] = []
+    owed: dict[int, Any] = {}
 
     def late(self: Committer, write: Any) -> None:
-        for earlier in owed:
+        if earlier := owed.pop(id(self), None):
             transact(self, earlier)
-        owed[:] = [write]
+        owed[id(self)] = write
 
     Committer._transact = late  # type: ignore[method-assign]
 
@@ -43,13 +43,15 @@ def head_before_sync() -> None:
     """A batch is synced only when the next one is appended, so its head moves first."""
     append = CommitLog.append
     sync = Segment.sync
-    owed: list[Segment] = []
+    owed: dict[int, Segment] = {}
 
     def late(self: CommitLog, *args: Any) -> None:
-        for earlier in owed:
+        def put_off(segment: Segment) -> None:
+            owed[id(self)] = segment
+
+        if earlier := owed.pop(id(self), None):
             sync(earlier)
-        owed.clear()
-        Segment.sync = lambda segment: owed.append(segment)  # type: ignore[method-assign]
+        Segment.sync = put_off  # type: ignore[method-assign]
         try:
             append(self, *args)
         finally:
@@ -106,18 +108,6 @@ def refused_write_becomes_visible() -> None:
     Committer._transact = loud  # type: ignore[method-assign]
 
 
-def torn_tail_is_kept() -> None:
-    """Recovery leaves a torn tail in its place, and the next batch is put over it."""
-    truncate = Segment.truncate
-
-    def lazy(self: Segment, size: int) -> None:
-        if size == 0:
-            truncate(self, size)
-        self.size = size
-
-    Segment.truncate = lazy  # type: ignore[method-assign]
-
-
 def header_is_not_completed() -> None:
     """A segment that was created and got no header is appended to as it is."""
     recovery._complete_header = lambda segment: None
@@ -144,7 +134,6 @@ BUGS: dict[str, Callable[[], None]] = {
         sync_is_retried,
         failed_write_is_ignored,
         refused_write_becomes_visible,
-        torn_tail_is_kept,
         header_is_not_completed,
         answered_too_early,
     )

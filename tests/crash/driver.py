@@ -216,8 +216,12 @@ def _strike(path: Path, fault: Fault, at: int, seed: int, operations: int, journ
 
 def _live_on(path: Path, seed: int, journal: Journal) -> list[str]:
     def work(say: Say) -> None:
-        write(path, say, seed, 2, 3)
-        os._exit(KILLED)
+        def speak(line: list[Any]) -> None:
+            say(line)
+            if line[0] == "end":
+                os._exit(KILLED)
+
+        write(path, speak, seed, 2, 3)
 
     child = Child(work)
     for line in child.lines():
@@ -270,6 +274,7 @@ def _record(folder: Path, seed: int, operations: int, failing_sync: int) -> list
     shutil.rmtree(path / "index")
 
     def work(_: Say) -> None:
+        bugs.plant()
         recorder = power.Recorder(path, folder / "snapshots", failing_sync)
         with recorder.installed():
             write(path, recorder.say, seed, 4, operations)
@@ -292,7 +297,21 @@ def _inspect_here(path: Path, journal: Journal) -> list[str]:
     return journal.check(seen["found"]) + [f"{file} is reported as damaged" for file in seen["damaged"]]
 
 
-def main() -> None:
+def run(folder: Path, seed: int, operations: int) -> None:
+    """The workload alone, in this process: for whoever ends it from outside."""
+    write(folder, lambda line: print(json.dumps(line), flush=True), seed, 3, operations)
+
+
+def look(folder: Path) -> Report:
+    """What is wrong with a folder, given on the standard input what its writer said."""
+    journal = Journal(unsure=True)
+    for line in sys.stdin:
+        if line.endswith("\n"):
+            journal.hear(json.loads(line))
+    return {"wrong": inspect(folder, journal, tidy=False), "answered": journal.answered, "refused": journal.refused}
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
@@ -306,16 +325,27 @@ def main() -> None:
     cutting.add_argument("--operations", type=int, required=True)
     cutting.add_argument("--losses", type=int, default=1)
     cutting.add_argument("--failing-sync", type=int, default=0)
-    options = parser.parse_args()
-    bugs.plant()
-    if options.kind == "kill":
-        report = kill(options.folder, options.cycles, options.seed)
-    elif options.kind == "sweep":
-        report = sweep(options.folder, options.fault, options.seed, options.operations, options.step)
-    else:
+    kinds.add_parser("run").add_argument("--operations", type=int, required=True)
+    kinds.add_parser("look")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = _options()
+    if options.kind == "cut":
         report = cut(options.folder, options.seed, options.operations, options.losses, options.failing_sync)
+    elif options.kind == "look":
+        report = look(options.folder)
+    else:
+        bugs.plant()
+        if options.kind == "run":
+            run(options.folder, options.seed, options.operations)
+            return
+        if options.kind == "kill":
+            report = kill(options.folder, options.cycles, options.seed)
+        else:
+            report = sweep(options.folder, options.fault, options.seed, options.operations, options.step)
     print(json.dumps(report))
-    sys.exit(0)
 
 
 if __name__ == "__main__":

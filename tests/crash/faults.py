@@ -50,8 +50,7 @@ class Faults:
 
     def _wrap(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any, **keywords: Any) -> Any:
-            creates = name == "open" and args[1] & os.O_CREAT and str(args[0]).endswith(".car")
-            if self._lifted or (name == "open" and not creates):
+            if self._lifted or not _concerns_segments(name, args):
                 return call(*args, **keywords)
             with self._lock:
                 self.calls += 1
@@ -72,6 +71,13 @@ class Faults:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         if name in _NEED_ROOM:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _concerns_segments(name: str, args: tuple[Any, ...]) -> bool:
+    if name == "open" and not args[1] & os.O_CREAT:
+        return False
+    path = str(args[0]) if name in ("open", "unlink") else os.readlink(f"/proc/self/fd/{args[0]}")
+    return path.endswith(".car") or (name == "fsync" and path.endswith("/segments"))
 
 
 _PWRITE = os.pwrite

@@ -43,13 +43,15 @@ Say: TypeAlias = Callable[[list[Any]], None]
 class Journal:
     """What a child said: the answered state of each place, and what was begun without an answer.
 
-    A place is ``bucket/key`` for an object and ``bucket/`` for a bucket that comes and goes.
+    A place is ``bucket/key`` for an object and ``bucket/`` for a bucket that comes and goes.  ``unsure``: the registry
+    may have failed while it committed, so that nobody knows whether a refused operation took effect.
     """
 
     settled: dict[str, State] = field(default_factory=dict)
     pending: dict[int, tuple[str, State]] = field(default_factory=dict)
     answered: int = 0
     refused: dict[str, int] = field(default_factory=dict)
+    unsure: bool = False
 
     def hear(self, line: list[Any]) -> None:
         """Take note of what the child said."""
@@ -61,7 +63,8 @@ class Journal:
                 self.settled[place] = state
                 self.answered += 1
             case ["failed", number, error]:
-                self.pending.pop(number)
+                if not (self.unsure and error == "StoreReadOnly"):
+                    self.pending.pop(number)
                 self.refused[error] = self.refused.get(error, 0) + 1
 
     def check(self, found: dict[str, State]) -> list[str]:

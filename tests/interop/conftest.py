@@ -425,10 +425,12 @@ def start_server(folder: Path, *, config: Mapping[str, Any] | None = None, data_
 
 
 def end_server(server: Server) -> None:
-    """Stop a server that has nothing to be ashamed of: a clean exit and no traceback in its log."""
+    """Stop a server that has nothing to be ashamed of: a clean exit, no traceback and no credential in its log."""
     assert server.process.poll() is None, f"the server died:\n{server.log[-4000:]}"
     assert server.stop() == 0, server.log[-4000:]
     assert "Traceback" not in server.log, server.log[-8000:]
+    assert server.environment["AWS_SECRET_ACCESS_KEY"] not in server.log
+    assert "X-Amz-Signature" not in server.log
 
 
 StartServer = Callable[..., Server]

@@ -35,7 +35,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def full(start: Callable[..., Any], small_disk: Path) -> Iterator[Any]:
+def full(small_disk: Path, start: Callable[..., Any]) -> Iterator[Any]:
     """A server on the small disk, and a client of it."""
     server = start(
         data_dir=small_disk / "data",

@@ -1,0 +1,63 @@
+"""Starting the process that crashes, and keeping the long runs out of the ordinary ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MEMORY = Path("/dev/shm")
+"""Where a killed process's files are as safe as on a disk, and quicker."""
+LONG = "crash_long"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", f"{LONG}: crashes by the hundred; only with -m {LONG}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if LONG in config.option.markexpr:
+        return
+    long = [item for item in items if item.get_closest_marker(LONG)]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An empty folder, in memory where there is one."""
+    made = Path(tempfile.mkdtemp(prefix="ms3t-crash-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def crash(folder: Path) -> Callable[..., dict[str, Any]]:
+    """Runs the driver and returns what it reports.
+
+    `crash("kill", "--cycles", "20", seed=7, bug=None)`
+    """
+
+    def run(*arguments: str, seed: int = 0, bug: str | None = None) -> dict[str, Any]:
+        command = [sys.executable, "-m", "tests.crash.driver", str(folder), "--seed", str(seed), *arguments]
+        environment = {key: value for key, value in os.environ.items() if key != "SEEDED_BUG"}
+        if bug is not None:
+            environment["SEEDED_BUG"] = bug
+        print("cd", REPOSITORY.name, "&& python", shlex.join(command[1:]))
+        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return report
+
+    return run

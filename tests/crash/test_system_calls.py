@@ -1,0 +1,89 @@
+"""The system calls of a whole process spoiled from outside, those of SQLite and LMDB with the rest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def strace() -> str:
+    path = shutil.which("strace")
+    if path is None:
+        pytest.skip("strace is not installed")
+    if subprocess.run([path, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("strace may not trace processes here")
+    return path
+
+
+def _driver(folder: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "tests.crash.driver", str(folder), *arguments]
+
+
+def _run(command: list[str], said: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=REPOSITORY, input=said, capture_output=True, text=True, check=False)
+
+
+def _spoil(strace: str, folder: Path, call: str, what: str, at: int) -> dict[str, Any]:
+    """Run the workload with the ``at``-th such call of each thread spoiled, and look at what is left."""
+    data = folder / f"{call}-{what}-{at}"
+    assert json.loads(_run(_driver(data, "look")).stdout)["wrong"] == []
+    injection = f"inject={call}:{what}:when={at}"
+    done = _run(
+        [
+            strace,
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            f"trace={call}",
+            "-e",
+            injection,
+            *_driver(data, "run", "--operations", "8"),
+        ]
+    )
+    assert '["ready"]' in done.stdout, done.stderr
+    report: dict[str, Any] = json.loads(_run(_driver(data, "look"), done.stdout).stdout)
+    report["ended"] = '"end"' in done.stdout
+    return report
+
+
+@pytest.mark.parametrize(("call", "at"), [("fdatasync", 8), ("pwrite64", 30)])
+def test_killed_at_a_system_call(strace: str, folder: Path, call: str, at: int) -> None:
+    report = _spoil(strace, folder, call, "signal=KILL", at)
+    assert report["wrong"] == []
+    assert not report["ended"]
+
+
+@pytest.mark.parametrize("at", [8, 9])
+def test_a_sync_that_fails(strace: str, folder: Path, at: int) -> None:
+    """Of the log or of the registry, whichever comes then."""
+    report = _spoil(strace, folder, "fdatasync", "error=EIO", at)
+    assert report["wrong"] == []
+    assert report["ended"]
+    assert report["refused"]["StoreReadOnly"] > 0
+
+
+@pytest.mark.crash_long
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        ("fdatasync", "signal=KILL"),
+        ("pwrite64", "signal=KILL"),
+        ("fdatasync", "error=EIO"),
+        ("pwrite64", "error=ENOSPC"),
+    ],
+)
+def test_many_system_calls(strace: str, folder: Path, call: str, what: str) -> None:
+    for at in range(4, 90, 3):
+        report = _spoil(strace, folder, call, what, at)
+        assert report["wrong"] == [], at
