@@ -178,9 +178,9 @@ def test_a_request_in_progress_is_finished(
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((connection.host, connection.port))
     connection.send(body[100_000:])
-    answer = connection.getresponse()
-    assert answer.status == 200
-    assert answer.getheader("Connection") == "close"
+    with connection.getresponse() as answer:
+        assert answer.status == 200
+        assert answer.getheader("Connection") == "close"
     connection.close()
     assert server.stop() == 0
     assert ms3t("cat", "void/late", data=own.path).stdout_bytes == body
