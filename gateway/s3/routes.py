@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from aiohttp import web
 
-from gateway.s3 import buckets, copying, deleting, listing, multipart, objects
+from gateway.s3 import buckets, completing, copying, deleting, listing, objects, upload, upload_listing, upload_parts
 from gateway.s3.call import Call
 from gateway.s3.errors import S3Error
 from gateway.s3.headers import Headers
@@ -47,19 +47,19 @@ _TABLE: tuple[tuple[str, Level, tuple[str, ...], str, Handler], ...] = (
     ("GET", "bucket", (), "ListObjects", listing.list_objects),
     ("GET", "bucket", ("list-type",), "ListObjectsV2", listing.list_objects_v2),
     ("GET", "bucket", ("versions",), "ListObjectVersions", listing.list_object_versions),
-    ("GET", "bucket", ("uploads",), "ListMultipartUploads", multipart.list_uploads),
+    ("GET", "bucket", ("uploads",), "ListMultipartUploads", upload_listing.list_uploads),
     ("POST", "bucket", ("delete",), "DeleteObjects", deleting.delete_objects),
     ("PUT", "object", (), "PutObject", objects.put_object),
     ("PUT", "object", (COPY,), "CopyObject", copying.copy_object),
     ("GET", "object", (), "GetObject", objects.get_object),
     ("HEAD", "object", (), "HeadObject", objects.head_object),
     ("DELETE", "object", (), "DeleteObject", deleting.delete_object),
-    ("POST", "object", ("uploads",), "CreateMultipartUpload", multipart.create_upload),
-    ("PUT", "object", ("uploadId", "partNumber"), "UploadPart", multipart.upload_part),
-    ("PUT", "object", ("uploadId", "partNumber", COPY), "UploadPartCopy", multipart.copy_part),
-    ("GET", "object", ("uploadId",), "ListParts", multipart.list_parts),
-    ("POST", "object", ("uploadId",), "CompleteMultipartUpload", multipart.complete_upload),
-    ("DELETE", "object", ("uploadId",), "AbortMultipartUpload", multipart.abort_upload),
+    ("POST", "object", ("uploads",), "CreateMultipartUpload", upload.create_upload),
+    ("PUT", "object", ("uploadId", "partNumber"), "UploadPart", upload_parts.upload_part),
+    ("PUT", "object", ("uploadId", "partNumber", COPY), "UploadPartCopy", upload_parts.copy_part),
+    ("GET", "object", ("uploadId",), "ListParts", upload_listing.list_parts),
+    ("POST", "object", ("uploadId",), "CompleteMultipartUpload", completing.complete_upload),
+    ("DELETE", "object", ("uploadId",), "AbortMultipartUpload", upload.abort_upload),
 )
 
 ROUTES = {

@@ -45,6 +45,7 @@ from gateway.store.mutations import (
 from gateway.store.nodes import NodeCache
 from mst import tree
 from mst.block import Block
+from mst.cid import CID
 from mst.errors import FormatError
 from mst.layer import TreeParams
 from registry import heads
@@ -191,7 +192,8 @@ class Committer:
         for place, mutation in enumerate(mutations):
             if isinstance(mutation, Put | Delete):
                 places_by_bucket.setdefault(mutation.bucket, []).append(place)
-        blocks: list[Block] = []
+        bodies: dict[CID, Block] = {}
+        nodes: list[Block] = []
         moves: list[HeadMove] = []
         fresh: list[tuple[Bucket, Change]] = []
         for name, places in places_by_bucket.items():
@@ -204,17 +206,18 @@ class Committer:
             change = self._change(bucket, group)
             after = bucket
             if change.after is not bucket:
-                blocks += change.blocks
-                blocks += (Block(new.cid, new.data) for new in change.nodes)
+                bodies.update((block.cid, block) for block in change.blocks)
+                nodes += (Block(new.cid, new.data) for new in change.nodes)
                 after, block = self._sign(change.after, bucket)
-                blocks.append(block)
+                nodes.append(block)
                 moves.append(HeadMove(bucket.instance, bucket.commit, after))
                 fresh.append((after, change))
             for place, outcome in zip(places, change.outcomes, strict=True):
                 outcomes[place] = replace(outcome, bucket=after) if isinstance(outcome, Committed) else outcome
         if moves:
-            unstored = [b for b in dict.fromkeys(blocks) if not self._blocks.holds_intact(b.cid)]
-            self._log.append(unstored, [move.bucket_after.commit for move in moves])
+            # Equal bodies are common and large; a node that was there before is rare and small: written again unseen.
+            unstored = [body for cid, body in bodies.items() if not self._blocks.holds_intact(cid)]
+            self._log.append(unstored + nodes, [move.bucket_after.commit for move in moves])
         self._write_registry(mutations, moves, outcomes)
         for after, change in fresh:
             params = TreeParams(after.bits, after.salt)

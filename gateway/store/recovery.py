@@ -3,20 +3,23 @@
 Each segment is scanned from where the index knows it; a batch counts only if every byte of it agrees.  What follows
 the last whole batch is a torn tail, the normal trace of a crash or of a failed write, and is cut off.  If a whole
 batch follows the bad bytes, they are a torn middle: nothing is cut, the damage is reported, and the batches behind it
-keep serving.  A segment that is gone, or shorter than the index knows it, is damage too.
+keep serving.  A tail that a head needs, a segment that is gone, and one shorter than the index knows it are damage too.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 from gateway.store.index import BlockIndex, Chain
 from gateway.store.segment import Segment
-from gateway.store.segments import Segments
+from gateway.store.segments import Kind, Segments
 from mst import car
+from mst.cid import CID
 from mst.segment import find_batch_after, scan
+
+_KINDS: tuple[Kind, ...] = ("log", "bulk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ def recover(
     index: BlockIndex,
     *,
     repair: bool,
+    heads: Collection[CID] = (),
     progress: Callable[[Segment], None] | None = None,
 ) -> list[Finding]:
     """Bring ``index`` up to date with ``segments``.
@@ -49,6 +53,8 @@ def recover(
         segments: the folder's segments.
         index: the index, right for a prefix of each.
         repair: cut torn tails off; False to only read, beside a process that may be writing.
+        heads: the commits that buckets stand at; while one of them is missing, the log's tail is not cut: it was
+            answered for, so it is damaged and not torn.
         progress: called before each segment that has something new.
 
     Returns:
@@ -59,29 +65,33 @@ def recover(
         findings += [_missing(number) for number in sorted(index.segments - segments.numbers)]
         # A number given again would make the index take the new file's first batches for those of the lost one.
         segments.reserve(max(index.segments, default=0))
-    for kind in ("log", "bulk"):
+    for kind in _KINDS:
+        found = []
         for segment in segments.of_kind(kind):
             indexed = index.end(segment.number)
-            if segment.size < indexed:
-                if repair:  # likewise
-                    segment.poisoned = True
-                    findings.append(Finding(segment.path.name, 0, 0, damaged_at=segment.size))
-                continue
-            if segment.size <= len(car.HEADER):
-                if repair:
-                    _complete_header(segment)
-                continue
-            start = max(indexed, len(car.HEADER))
-            if segment.size == start:
-                continue
-            if progress:
-                progress(segment)
-            findings.append(_recover_segment(segment, index, start, is_log=kind == "log", repair=repair))
+            if segment.size > max(indexed, len(car.HEADER)):
+                if progress:
+                    progress(segment)
+                found.append((segment, _index_segment(segment, index, is_log=kind == "log")))
+            elif repair:  # likewise
+                findings += _check_known(segment, indexed)
+        answered_for = kind == "log" and any(index.get(head.digest) is None for head in heads)
+        findings += [_settle_tail(*pair, answered_for) if repair else pair[1] for pair in found]
     return findings
 
 
 def _missing(number: int) -> Finding:
     return Finding(f"segment {number:08d}", 0, 0, damaged_at=0)
+
+
+def _check_known(segment: Segment, indexed: int) -> list[Finding]:
+    """A segment that has nothing new: it may be shorter than it was, or may never have been begun."""
+    if segment.size < indexed:
+        segment.poisoned = True
+        return [Finding(segment.path.name, 0, 0, damaged_at=segment.size)]
+    if segment.size <= len(car.HEADER):
+        _complete_header(segment)
+    return []
 
 
 def _complete_header(segment: Segment) -> None:
@@ -93,17 +103,23 @@ def _complete_header(segment: Segment) -> None:
     segment.sync()
 
 
-def _recover_segment(
-    segment: Segment, index: BlockIndex, start: int, *, is_log: bool, repair: bool
-) -> Finding:
-    batches, good, damaged_at = _index_batches(segment, index, _File(segment), start, is_log=is_log)
-    torn = segment.size - good
-    if damaged_at is not None:
+def _settle_tail(segment: Segment, finding: Finding, answered_for: bool) -> Finding:
+    """Cut a torn tail off, unless it is none but damage."""
+    good = segment.size - finding.torn_bytes
+    if finding.torn_bytes and answered_for and finding.damaged_at is None:
+        finding = replace(finding, damaged_at=good)
+    if finding.damaged_at is not None:
         segment.poisoned = True
-    elif torn and repair:
+    elif finding.torn_bytes:
         segment.truncate(good)
         segment.sync()
-    return Finding(segment.path.name, batches, torn, damaged_at)
+    return finding
+
+
+def _index_segment(segment: Segment, index: BlockIndex, *, is_log: bool) -> Finding:
+    start = max(index.end(segment.number), len(car.HEADER))
+    batches, good, damaged_at = _index_batches(segment, index, _File(segment), start, is_log=is_log)
+    return Finding(segment.path.name, batches, segment.size - good, damaged_at)
 
 
 class _File:

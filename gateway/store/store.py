@@ -110,7 +110,8 @@ class Store:
             IndexUnusable: the block index is damaged.
         """
         store = cls(folder, settings, read_only=False)
-        store.findings = recover(store._segments, store._index, repair=True, progress=progress)
+        commits = [bucket.commit for bucket in store._buckets.values()]
+        store.findings = recover(store._segments, store._index, repair=True, heads=commits, progress=progress)
         store._bulk = BulkPool(store._segments, store._index, settings.segment_bytes)
         store._committer = Committer(
             database=store.database,
@@ -247,6 +248,8 @@ class Store:
             raise StoreFull(
                 f"{self._room} bytes are free, of which {self._settings.reserve_free_bytes} are in reserve"
             )
+        # Until the next look: a fast disk takes more than the reserve in that time.
+        self._room -= size
 
     def close(self) -> None:
         """Finish what was submitted and close everything."""

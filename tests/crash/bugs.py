@@ -113,17 +113,6 @@ def header_is_not_completed() -> None:
     recovery._complete_header = lambda segment: None
 
 
-def answered_too_early() -> None:
-    """A write counts as done when it is queued."""
-    from tests import store_client
-
-    async def hasty(self: Any, bucket: str, key: bytes, content: bytes, **_: Any) -> Any:
-        put = await self.entry(content)
-        self.store.committer.enqueue(store_client.Put(bucket, key, put.entry, put.blocks))
-
-    store_client.StoreClient.put = hasty  # type: ignore[method-assign]
-
-
 BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
@@ -135,7 +124,6 @@ BUGS: dict[str, Callable[[], None]] = {
         failed_write_is_ignored,
         refused_write_becomes_visible,
         header_is_not_completed,
-        answered_too_early,
     )
 }
 

@@ -190,15 +190,15 @@ def rebuild(
     created = {event.file: number for number, event in enumerate(events) if event.what == "create"}
     known = max((event.offset for event in events if event.what == "syncdir"), default=0)
     for file, number in created.items():
-        gone = any(event.what == "unlink" and event.file == file for event in events)
+        gone = any(event.what == "unlink" and event.file == file for event in events[number:])
         if gone or (number >= known and loss == "all"):
             continue
-        (target / "segments" / file).write_bytes(_content(events, file, loss, dice))
+        (target / "segments" / file).write_bytes(_content(events, number, file, loss, dice))
 
 
-def _content(events: list[Event], file: str, loss: Loss, dice: random.Random) -> bytes:
+def _content(events: list[Event], created: int, file: str, loss: Loss, dice: random.Random) -> bytes:
     durable, lost = 0, set()
-    for event in events:
+    for event in events[created:]:
         if event.file == file and event.what == "lost":
             lost |= set(range(durable, event.offset))
         elif event.file == file and event.what == "sync":
@@ -207,7 +207,7 @@ def _content(events: list[Event], file: str, loss: Loss, dice: random.Random) ->
     changes = [
         (number, event)
         for number, event in enumerate(events)
-        if event.file == file and event.what in ("write", "truncate")
+        if number >= created and event.file == file and event.what in ("write", "truncate")
     ]
     unsynced = [number for number, _ in changes if number >= durable or number in lost]
     for number, event in changes:

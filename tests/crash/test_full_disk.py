@@ -71,7 +71,7 @@ async def _fill(client: StoreClient, first: int, *, ask: bool) -> dict[bytes, by
 
 
 def test_the_reserve_keeps_deletes_working(disk: Path) -> None:
-    settings = StoreSettings(reserve_free_bytes=3 << 20, threads=4)
+    settings = StoreSettings(reserve_free_bytes=6 << 20, threads=4)
 
     async def test() -> None:
         async with open_client(disk / "data", settings) as client:

@@ -1,5 +1,5 @@
-"""Power cuts at every moment of a recorded run, in all the ways a disk may keep or lose what was not synced: nothing that
-was answered is lost, and nothing else is taken for damage.
+"""Power cuts at every moment of a recorded run, in all the ways a disk may keep or lose what was not synced: nothing
+that was answered is lost, and nothing else is taken for damage.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def test_a_power_cut_after_a_sync_that_failed(crash: Crash, failing_sync: int) -
 
 
 @pytest.mark.crash_long
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(6))
 def test_power_cuts_of_every_kind(crash: Crash, seed: int) -> None:
     report = crash("cut", "--operations", "25", "--losses", "5", "--failing-sync", str(seed * 5), seed=seed)
     assert report["wrong"] == []
@@ -40,7 +40,6 @@ def test_power_cuts_of_every_kind(crash: Crash, seed: int) -> None:
         ("no_directory_sync", ["--losses", "5"]),
         ("head_before_sync", []),
         ("sync_is_retried", ["--failing-sync", "2"]),
-        ("answered_too_early", []),
     ],
 )
 def test_this_would_find(crash: Crash, bug: str, arguments: list[str]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store.errors import IndexUnusable, NoSuchBucket, StoreFull, StoreReadOnly
+from gateway.store.errors import BlockMissing, IndexUnusable, NoSuchBucket, StoreFull, StoreReadOnly
 from gateway.store.folder import DataFolder
 from gateway.store.store import Store, StoreSettings
 from mst.cid import CID, RAW
@@ -122,6 +122,47 @@ def test_the_index_can_be_deleted_while_nobody_runs(tmp_path: Path) -> None:
     asyncio.run(write())
     shutil.rmtree(tmp_path / "index")
     asyncio.run(read())
+
+
+@pytest.mark.parametrize("what", ["flip", "cut"])
+def test_an_answered_batch_that_is_damaged_is_not_taken_for_a_torn_tail(tmp_path: Path, what: str) -> None:
+    """The last batch of the log looks torn when it is damaged; the head that needs it tells the difference."""
+
+    async def write() -> None:
+        async with open_client(tmp_path) as client:
+            await client.make("b")
+            await client.put("b", b"k", b"content")
+            client.store._index._read_only = True  # as after a kill: the index on disk does not know these batches
+
+    async def look() -> None:
+        async with open_client(tmp_path) as client:
+            (finding,) = client.store.findings
+            assert (finding.batches, finding.damaged_at) == (1, len(damaged) - finding.torn_bytes)
+            with pytest.raises(BlockMissing):
+                await client.contents("b")
+            await client.make("c")
+            client.store._index._read_only = True
+        assert log.read_bytes() == bytes(damaged)
+
+    asyncio.run(write())
+    log = tmp_path / "segments" / "log-00000001.car"
+    damaged = bytearray(log.read_bytes())
+    if what == "flip":
+        damaged[-1] ^= 1
+    else:
+        del damaged[-1]
+    log.write_bytes(damaged)
+    asyncio.run(look())
+    asyncio.run(_only_reads(tmp_path, damaged, log))
+
+
+async def _only_reads(path: Path, damaged: bytearray, log: Path) -> None:
+    """A second start finds the same, and what was written since."""
+    async with open_client(path) as client:
+        assert [bucket.name for bucket in client.store.buckets()] == ["b", "c"]
+        assert await client.contents("c") == {}
+        assert [finding.segment for finding in client.store.findings if finding.damaged_at is not None] == [log.name]
+    assert log.read_bytes() == bytes(damaged)
 
 
 def _look(path: Path) -> dict[str, int]:

@@ -1,0 +1,96 @@
+"""A multipart upload from its creation to its abortion, and what was fixed for it at the start.
+
+An upload and its parts live in the registry; a part's blocks are durable in a bulk segment before its row is there, so
+an upload survives a crash at any point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from aiohttp import web
+from sqlalchemy import Connection
+
+from gateway.s3 import checksums
+from gateway.s3.call import Call
+from gateway.s3.checksums import Algorithm, ChecksumType
+from gateway.s3.errors import S3Error
+from gateway.s3.metadata import ObjectMetadata
+from gateway.s3.xmltext import DECLARATION, NAMESPACE, escape
+from gateway.store.mutations import Record
+from mst import cbor
+from registry import uploads
+from registry.uploads import Upload
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPlan:
+    """What CreateMultipartUpload fixed for the upload: the object's metadata and its kind of checksum."""
+
+    metadata: ObjectMetadata
+    algorithm: Algorithm | None
+    kind: ChecksumType
+
+    def encode(self) -> bytes:
+        """The plan as the registry keeps it."""
+        algorithm = self.algorithm.value if self.algorithm else None
+        return cbor.encode({"meta": self.metadata.stored, "algorithm": algorithm, "type": self.kind.value})
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> UploadPlan:
+        """The plan that `encode` wrote."""
+        fields = cast("dict[str, cbor.Value]", cbor.decode(encoded))
+        algorithm = Algorithm(fields["algorithm"]) if fields["algorithm"] else None
+        metadata = ObjectMetadata(cast("Mapping[str, cbor.Value]", fields["meta"]))
+        return cls(metadata, algorithm, ChecksumType(fields["type"]))
+
+
+async def create_upload(call: Call) -> web.Response:
+    """CreateMultipartUpload."""
+    bucket = call.bucket
+    asked = checksums.requested(call.headers)
+    algorithm, kind = asked or (None, ChecksumType.FULL_OBJECT)
+    plan = UploadPlan(ObjectMetadata.from_headers(call.headers), algorithm, kind).encode()
+    owner, now_ms = call.owner.owner_id, call.front.clock_ms()
+
+    def create(connection: Connection) -> Upload:
+        return uploads.create(
+            connection, instance=bucket.instance, key=call.key, owner=owner, meta=plan, now_ms=now_ms
+        )
+
+    done = await call.front.store.committer.submit(Record(create))
+    upload = cast(Upload, done.value)
+    headers = {}
+    if algorithm is not None:
+        headers = {"x-amz-checksum-algorithm": algorithm.value, "x-amz-checksum-type": kind.value}
+    return call.xml(
+        f'{DECLARATION}<InitiateMultipartUploadResult xmlns="{NAMESPACE}"><Bucket>{bucket.name}</Bucket>'
+        f"<Key>{escape(call.key_text)}</Key><UploadId>{upload.upload_id}</UploadId></InitiateMultipartUploadResult>",
+        headers,
+    )
+
+
+def find_upload(call: Call) -> Upload:
+    """The upload that the request names.
+
+    Raises:
+        S3Error: NoSuchUpload, there is none of that id for this bucket and key.
+    """
+    bucket = call.bucket
+    upload_id = call.target.query["uploadId"]
+    with call.front.store.database.read() as connection:
+        upload = uploads.get(connection, upload_id)
+    if upload is None or upload.instance != bucket.instance or upload.key != call.key:
+        raise S3Error("NoSuchUpload", UploadId=upload_id)
+    return upload
+
+
+async def abort_upload(call: Call) -> web.Response:
+    """AbortMultipartUpload."""
+    upload = find_upload(call)
+    await call.front.store.committer.submit(
+        Record(lambda connection: uploads.delete(connection, upload.upload_id))
+    )
+    return call.answer(204)

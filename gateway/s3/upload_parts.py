@@ -1,0 +1,80 @@
+"""UploadPart and UploadPartCopy: a body becomes a part of an upload, in place of an earlier one of its number."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.s3 import checksums
+from gateway.s3.body import Received, receive, receive_copy
+from gateway.s3.call import Call
+from gateway.s3.copying import find_source
+from gateway.s3.errors import S3Error
+from gateway.s3.httpdate import format_iso
+from gateway.s3.ranges import ByteRange, parse_copy_range
+from gateway.s3.upload import UploadPlan, find_upload
+from gateway.s3.xml import PARTS_MAX
+from gateway.s3.xmltext import DECLARATION, NAMESPACE
+from gateway.store.mutations import Record
+from registry import uploads
+from registry.uploads import Leaf, Part, Upload
+
+_PART_DIGITS_MAX = 5
+
+
+def _part_number(call: Call) -> int:
+    text = call.target.query["partNumber"]
+    if not (text.isascii() and text.isdigit() and len(text) <= _PART_DIGITS_MAX and 1 <= int(text) <= PARTS_MAX):
+        raise S3Error(
+            "InvalidArgument",
+            f"Part number must be an integer between 1 and {PARTS_MAX}, inclusive",
+            ArgumentName="partNumber",
+            ArgumentValue=text,
+        )
+    return int(text)
+
+
+async def upload_part(call: Call) -> web.Response:
+    """UploadPart: replaces an earlier part of that number."""
+    number = _part_number(call)
+    upload = find_upload(call)
+    plan = UploadPlan.decode(upload.meta)
+    received = await receive(call, part=True, algorithm=plan.algorithm)
+    await _store_part(call, upload, number, received)
+    headers = {"ETag": f'"{received.body.md5.hex()}"'} | received.headers()
+    return call.answer(200, headers=headers)
+
+
+async def _store_part(call: Call, upload: Upload, number: int, received: Received) -> int:
+    """Note a part that has arrived; returns the time it was given, in milliseconds."""
+    body = received.body
+    sums = {received.algorithm.value: received.checksum} if received.algorithm else {}
+    now_ms = call.front.clock_ms()
+    part = Part(number, body.md5, body.size, sums, now_ms)
+    leaves = [Leaf(*leaf) for leaf in body.leaves]
+    await call.front.store.committer.submit(
+        Record(lambda connection: uploads.put_part(connection, upload.upload_id, part, leaves))
+    )
+    return now_ms
+
+
+async def copy_part(call: Call) -> web.Response:
+    """UploadPartCopy: the source's bytes are read and hashed, for a part has an MD5 of its own."""
+    number = _part_number(call)
+    upload = find_upload(call)
+    plan = UploadPlan.decode(upload.meta)
+    _, entry = await find_source(call)
+    wanted = call.headers.get("x-amz-copy-source-range")
+    chosen = ByteRange(0, entry.size) if wanted is None else parse_copy_range(wanted, entry.size)
+    received = await receive_copy(call, entry, chosen, plan.algorithm)
+    modified_ms = await _store_part(call, upload, number, received)
+    return call.xml(
+        f'{DECLARATION}<CopyPartResult xmlns="{NAMESPACE}"><LastModified>{format_iso(modified_ms)}</LastModified>'
+        f"<ETag>&quot;{received.body.md5.hex()}&quot;</ETag>{_checksum_elements(received)}</CopyPartResult>"
+    )
+
+
+def _checksum_elements(received: Received) -> str:
+    if received.algorithm is None:
+        return ""
+    name = f"Checksum{received.algorithm.value}"
+    return f"<{name}>{checksums.format_checksum(received.checksum)}</{name}>"
