@@ -10,7 +10,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-head
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-annotate \
 	--resolver=backtracking --pip-args="--only-binary=:all:"
 
-.PHONY: help install serve test interop-big check bench lock clean
+.PHONY: help install serve test interop-big crash check bench lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -25,6 +25,9 @@ test: $(VENV)/installed-dev ## run every test (ARGS="-k name ...")
 
 interop-big: $(VENV)/installed-dev ## real clients with gigabytes, thousands of files and many crashes
 	$(BIN)/python -m pytest -m big -q tests/interop $(ARGS)
+
+crash: $(VENV)/installed-dev ## crashes and power cuts by the hundred; hours on a slow disk
+	$(BIN)/python -m pytest -m crash_long -q tests/crash $(ARGS)
 
 check: $(VENV)/installed-dev ## lint, types, import layers
 	$(BIN)/ruff check .
