@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -34,6 +35,11 @@ ROOT_USER = "root"
 WATCH_SECONDS = 1.0
 REMIND_SECONDS = 60.0
 """How often the log says again that the store takes no more writes."""
+
+GC_ALLOCATIONS = 50_000
+GC_YOUNG_PER_MIDDLE = 20
+GC_MIDDLE_PER_OLD = 50
+"""When Python's cycle collector runs: container allocations, and collections of one generation per one of the next."""
 
 log = structlog.get_logger(__name__)
 
@@ -107,6 +113,7 @@ class Gateway:
         write_running(self._store.folder, Running(os.getpid(), endpoint, config.s3.region))
         log.info("serving", endpoint=endpoint, data_dir=str(config.data_dir), buckets=len(self._store.buckets()))
         started(endpoint)
+        _relax_garbage_collection()
         watch = asyncio.create_task(self._watch())
         await stop.wait()
         log.info("stopping", requests_in_progress=listener.in_progress)
@@ -145,6 +152,12 @@ class Gateway:
                 reason=self._store.committer.failure,
             )
             await asyncio.sleep(REMIND_SECONDS)
+
+
+def _relax_garbage_collection() -> None:
+    """Look for cycles seldom: requests make next to none, and each look walks every cached tree node."""
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS, GC_YOUNG_PER_MIDDLE, GC_MIDDLE_PER_OLD)
 
 
 def _raise_file_limit() -> None:
