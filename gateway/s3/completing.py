@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 
 from aiohttp import web
 from sqlalchemy import Connection
@@ -74,7 +75,7 @@ async def complete_upload(call: Call) -> web.Response:
             entry,
             (*inner, *blocks),
             check,
-            record=lambda connection: uploads.delete(connection, upload.upload_id),
+            record=partial(uploads.delete, upload_id=upload.upload_id),
         )
     )
     assert done.bucket is not None

@@ -8,6 +8,7 @@ pass.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from gateway.s3.errors import S3Error
@@ -84,17 +85,14 @@ def write_check(headers: Headers) -> Callable[[Entry | None], None] | None:
         raise S3Error("NotImplemented", "This condition is not implemented for writes.")
     if if_none_match is not None:
         return _must_be_absent
-    if if_match is None:
-        return None
-    wanted = if_match
+    return None if if_match is None else partial(_must_match, if_match)
 
-    def must_match(entry: Entry | None) -> None:
-        if entry is None:
-            raise S3Error("NoSuchKey")
-        if not _matches(wanted, entry.etag_text, weak=False):
-            raise S3Error("PreconditionFailed", Condition="If-Match")
 
-    return must_match
+def _must_match(wanted: str, entry: Entry | None) -> None:
+    if entry is None:
+        raise S3Error("NoSuchKey")
+    if not _matches(wanted, entry.etag_text, weak=False):
+        raise S3Error("PreconditionFailed", Condition="If-Match")
 
 
 def _must_be_absent(entry: Entry | None) -> None:

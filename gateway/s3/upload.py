@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from aiohttp import web
-from sqlalchemy import Connection
 
 from gateway.s3 import checksums
 from gateway.s3.call import Call
@@ -55,11 +55,9 @@ async def create_upload(call: Call) -> web.Response:
     plan = UploadPlan(ObjectMetadata.from_headers(call.headers), algorithm, kind).encode()
     owner, now_ms = call.owner.owner_id, call.front.clock_ms()
 
-    def create(connection: Connection) -> Upload:
-        return uploads.create(
-            connection, instance=bucket.instance, key=call.key, owner=owner, meta=plan, now_ms=now_ms
-        )
-
+    create = partial(
+        uploads.create, instance=bucket.instance, key=call.key, owner=owner, meta=plan, now_ms=now_ms
+    )
     done = await call.front.store.committer.submit(Record(create))
     upload = cast(Upload, done.value)
     headers = {}
@@ -90,7 +88,5 @@ def find_upload(call: Call) -> Upload:
 async def abort_upload(call: Call) -> web.Response:
     """AbortMultipartUpload."""
     upload = find_upload(call)
-    await call.front.store.committer.submit(
-        Record(lambda connection: uploads.delete(connection, upload.upload_id))
-    )
+    await call.front.store.committer.submit(Record(partial(uploads.delete, upload_id=upload.upload_id)))
     return call.answer(204)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from aiohttp import web
 
 from gateway.s3 import checksums
@@ -51,9 +53,8 @@ async def _store_part(call: Call, upload: Upload, number: int, received: Receive
     now_ms = call.front.clock_ms()
     part = Part(number, body.md5, body.size, sums, now_ms)
     leaves = [Leaf(*leaf) for leaf in body.leaves]
-    await call.front.store.committer.submit(
-        Record(lambda connection: uploads.put_part(connection, upload.upload_id, part, leaves))
-    )
+    put_part = partial(uploads.put_part, upload_id=upload.upload_id, part=part, leaves=leaves)
+    await call.front.store.committer.submit(Record(put_part))
     return now_ms
 
 

@@ -13,10 +13,16 @@ from mst.entry import Entry
 from registry.heads import Bucket
 
 Check: TypeAlias = Callable[[Entry | None], None]
-"""Looks at the key's entry as it is at the moment of commit (None: no object) and raises to refuse the mutation."""
+"""Looks at the key's entry as it is at the moment of commit (None: no object) and raises to refuse the mutation.
+
+It may be called in another process: a function of a module, or a `functools.partial` of one, that can be pickled.
+"""
 
 RegistryWrite: TypeAlias = Callable[[Connection], Any]
-"""Statements for the batch's registry transaction.  If it raises, it must not have written anything yet."""
+"""Statements for the batch's registry transaction.  If it raises, it must not have written anything yet.
+
+It may be called in another process, like a `Check`; so may its result and what it raises go back to this one.
+"""
 
 
 @dataclass(frozen=True, slots=True)
