@@ -6,22 +6,23 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import resource
 import signal
-import sys
+import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 import structlog
 
-from gateway.config import Config
+from gateway.config import Config, Listen
 from gateway.endpoint import Running, endpoint_of, write_running
-from gateway.listener import Listener
-from gateway.s3.access_log import AccessLog
-from gateway.s3.call import Front
-from gateway.s3.server import S3Server
+from gateway.processes import worker
+from gateway.processes.crew import Crew
+from gateway.processes.nursery import Nursery
+from gateway.service import Service
+from gateway.sockets import open_sockets
 from gateway.store.errors import StoreError
 from gateway.store.folder import DataFolder
 from gateway.store.segment import Segment
@@ -36,11 +37,6 @@ WATCH_SECONDS = 1.0
 REMIND_SECONDS = 60.0
 """How often the log says again that the store takes no more writes."""
 
-GC_ALLOCATIONS = 50_000
-GC_YOUNG_PER_MIDDLE = 20
-GC_MIDDLE_PER_OLD = 50
-"""When Python's cycle collector runs: container allocations, and collections of one generation per one of the next."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -51,18 +47,25 @@ class FolderIncomplete(StoreError):
 class Gateway:
     """One server: a data folder that this process owns, and the S3 front on it.  Make it with `open`."""
 
-    def __init__(self, config: Config, store: Store, keys: dict[str, Credential]) -> None:
+    def __init__(self, config: Config, store: Store, keys: dict[str, Credential], nursery: Nursery | None) -> None:
         self._config = config
         self._store = store
         self._keys = keys
+        self._nursery = nursery
 
     @classmethod
-    def open(cls, config: Config, progress: Callable[[Segment], None] | None = None) -> Self:
+    def open(
+        cls,
+        config: Config,
+        progress: Callable[[Segment], None] | None = None,
+        nursery: Nursery | None = None,
+    ) -> Self:
         """Own the data folder, make what is missing at a first start, and recover the store.
 
         Args:
             config: the configuration.
             progress: called before each segment that recovery has to look through.
+            nursery: where workers come from that answer the requests (`start_nursery`); without it this process does.
 
         Raises:
             FolderLocked: another process owns the folder.
@@ -74,19 +77,14 @@ class Gateway:
         folder.own()
         try:
             _require_whole(folder)
-            settings = StoreSettings(
-                segment_bytes=config.store.segment_bytes,
-                inline_body_bytes=config.store.inline_body_bytes,
-                reserve_free_bytes=config.store.reserve_free_bytes,
-                node_cache_bytes=config.cache.node_bytes,
-            )
             key = SpaceKey.load_or_create(folder.key)
-            store = Store.open_for_writing(folder, key, settings, progress=progress)
+            share = nursery is not None
+            store = Store.open_for_writing(folder, key, _store_settings(config), progress=progress, share=share)
         except BaseException:
             folder.release()
             raise
         _report(store)
-        return cls(config, store, _access_keys(store))
+        return cls(config, store, _access_keys(store), nursery)
 
     @property
     def is_empty(self) -> bool:
@@ -101,46 +99,42 @@ class Gateway:
 
         Raises:
             CannotListen: nothing can listen at the configured address.
+            WorkersFailed: the processes that were to answer requests did not start.
         """
         config = self._config
         stop, hurry = asyncio.Event(), asyncio.Event()
         _on_signals(stop, hurry)
-        access_log = AccessLog(sys.stdout) if config.log.access else None
-        server = S3Server(self._front(), config.s3.domains, access_log, config.limits.request_header_bytes)
-        listener = Listener(server.web_server, config.limits.connections_max)
-        listen = await listener.start(config.listen)
-        endpoint = endpoint_of(listen)
+        sockets = open_sockets(config.listen, 1 if self._nursery is None else config.worker_count)
+        endpoint = endpoint_of(Listen(config.listen.host, sockets[0][0].getsockname()[1]))
+        answering = await self._answer(sockets)
         write_running(self._store.folder, Running(os.getpid(), endpoint, config.s3.region))
         log.info("serving", endpoint=endpoint, data_dir=str(config.data_dir), buckets=len(self._store.buckets()))
         started(endpoint)
-        _relax_garbage_collection()
         watch = asyncio.create_task(self._watch())
         await stop.wait()
-        log.info("stopping", requests_in_progress=listener.in_progress)
-        cut_off = await listener.stop(config.limits.shutdown_seconds, hurry)
+        log.info("stopping")
+        cut_off = await answering.stop(config.limits.shutdown_seconds, hurry)
         watch.cancel()
-        if access_log is not None:
-            access_log.flush()
         if cut_off:
             log.warning("requests were cut off", count=cut_off)
 
     def close(self) -> None:
         """Finish what was submitted to the store and give the folder up."""
+        if self._nursery is not None:
+            self._nursery.close()
         self._store.close()
         self._store.folder.release()
         log.info("stopped")
 
-    def _front(self) -> Front:
-        config = self._config
-        return Front(
-            store=self._store,
-            region=config.s3.region,
-            tree_bits=config.tree.bits,
-            tree_salted=config.tree.salt == "random",
-            body_idle_seconds=config.limits.body_idle_seconds,
-            clock_ms=clock_ms,
-            credential=self._keys.get,
-        )
+    async def _answer(self, sockets: list[list[socket.socket]]) -> Service | Crew:
+        """Have requests answered, by this process or by workers."""
+        if self._nursery is None:
+            service = Service(self._config, self._store, self._keys)
+            await service.start(sockets[0])
+            return service
+        crew = Crew(self._nursery, self._store, sockets)
+        await crew.start()
+        return crew
 
     async def _watch(self) -> None:
         """Say loudly, and again and again, that the store has become read-only."""
@@ -154,10 +148,23 @@ class Gateway:
             await asyncio.sleep(REMIND_SECONDS)
 
 
-def _relax_garbage_collection() -> None:
-    """Look for cycles seldom: requests make next to none, and each look walks every cached tree node."""
-    gc.freeze()
-    gc.set_threshold(GC_ALLOCATIONS, GC_YOUNG_PER_MIDDLE, GC_MIDDLE_PER_OLD)
+def start_nursery(config: Config) -> Nursery | None:
+    """Where workers will come from, if the configuration wants any.
+
+    To be called while the process has a single thread: before the event loop, and before the store is opened.
+    """
+    if config.worker_count == 1:
+        return None
+    return Nursery.start(partial(worker.live, config, _store_settings(config)))
+
+
+def _store_settings(config: Config) -> StoreSettings:
+    return StoreSettings(
+        segment_bytes=config.store.segment_bytes,
+        inline_body_bytes=config.store.inline_body_bytes,
+        reserve_free_bytes=config.store.reserve_free_bytes,
+        node_cache_bytes=config.cache.node_bytes,
+    )
 
 
 def _raise_file_limit() -> None:

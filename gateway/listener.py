@@ -1,17 +1,16 @@
-"""The listening socket: how many connections are open at once, and how they come to an end when the server stops."""
+"""Accepting connections: how many are open at once, and how they come to an end when the server stops."""
 
 from __future__ import annotations
 
 import asyncio
-import os
+import socket
+from collections.abc import Sequence
 from typing import cast
 
 from aiohttp import web
 
-from gateway.config import Listen
+from gateway.sockets import BACKLOG
 
-BACKLOG = 1024
-"""Connections that the kernel keeps waiting."""
 CUT_OFF_SECONDS = 1.0
 """How long a request that is cut off may take to notice."""
 _LOOK_SECONDS = 0.02
@@ -24,10 +23,6 @@ _REFUSAL = (
     b"HTTP/1.1 503 Slow Down\r\nServer: ms3t\r\nContent-Type: application/xml\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(_REFUSAL_BODY), _REFUSAL_BODY)
 )
-
-
-class CannotListen(Exception):
-    """The configured address cannot be had; the message says why and what to do."""
 
 
 class _Refusal(asyncio.Protocol):
@@ -54,27 +49,13 @@ class Listener:
         web_server.request_handler = self._answer
         self._in_progress = 0
         self._stopping = False
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
 
-    async def start(self, listen: Listen) -> Listen:
-        """Begin to accept connections.
-
-        Returns:
-            Where: ``listen`` with the port that was taken.
-
-        Raises:
-            CannotListen: the address cannot be had.
-        """
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Begin to accept connections on ``sockets``, which are closed at the end."""
         loop = asyncio.get_running_loop()
-        try:
-            self._server = await loop.create_server(self._accept, listen.host, listen.port, backlog=BACKLOG)
-        except OSError as error:
-            # asyncio's own text repeats the address; a name that is not found has an errno below zero.
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-            raise CannotListen(
-                f"cannot listen on {listen}: {reason}; stop what listens there, or choose another with --listen"
-            ) from error
-        return Listen(listen.host, self._server.sockets[0].getsockname()[1])
+        for listening in sockets:
+            self._servers.append(await loop.create_server(self._accept, sock=listening, backlog=BACKLOG))
 
     async def stop(self, seconds: float, hurry: asyncio.Event) -> int:
         """Accept no more connections, let requests in progress end, and cut off those that do not.
@@ -89,8 +70,8 @@ class Listener:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         self._stopping = True
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         while self._is_busy() and loop.time() < deadline and not hurry.is_set():
             await asyncio.sleep(_LOOK_SECONDS)
         cut_off = self._in_progress

@@ -14,13 +14,14 @@ import click
 import structlog
 import uvloop
 
-from gateway.app import Gateway
+from gateway.app import Gateway, start_nursery
 from gateway.checks.machine import check_http_parser
 from gateway.cli.failure import Failure, Verb
 from gateway.cli.options import CONFIG_OPTION, DATA_DIR_OPTION
 from gateway.config import Config, load_config
-from gateway.listener import CannotListen
 from gateway.logs import set_up_logs
+from gateway.processes.crew import WorkersFailed
+from gateway.sockets import CannotListen
 from gateway.store.folder import DataFolder
 from gateway.store.segment import Segment
 
@@ -33,6 +34,7 @@ log = structlog.get_logger(__name__)
 @click.option(
     "--listen", metavar="HOST:PORT", help="Where to accept connections  [default: 127.0.0.1:9000, or as configured]"
 )
+@click.option("--workers", metavar="N", help="How many processes answer requests  [default: auto, one a core]")
 @click.option("--s3-region", metavar="NAME", help="The region requests are signed for.")
 @click.option("--log-level", metavar="LEVEL", help="The least serious message: debug, info, warning or error.")
 @click.option("--log-format", metavar="FORM", help="How messages are written: text or json.")
@@ -52,16 +54,16 @@ def verb(config_file: Path | None, data_dir: str | None, **flags: str | bool | N
       ms3t serve --data-dir /srv/ms3t --listen 0.0.0.0:9000
       MS3T_LIMITS_CONNECTIONS_MAX=4096 ms3t serve --config ms3t.yaml
     """
-    settings = {
-        key: flags[key.replace(".", "_")] for key in ("listen", "s3.region", "log.level", "log.format", "log.access")
-    }
+    keys = ("listen", "workers", "s3.region", "log.level", "log.format", "log.access")
+    settings = {key: flags[key.replace(".", "_")] for key in keys}
     config = load_config(config_file, os.environ, {"data_dir": data_dir, **settings})
     set_up_logs(config.log.level, config.log.format)
     parser = check_http_parser()
     if parser.status == "fail":
         raise Failure(f"{parser.detail}: {parser.todo}")
+    nursery = start_nursery(config)
     with _recovery_shown(DataFolder(config.data_dir)) as progress:
-        gateway = Gateway.open(config, progress)
+        gateway = Gateway.open(config, progress, nursery)
 
     def started(endpoint: str) -> None:
         with suppress(OSError):  # whoever read the output is gone, or its disk is full: serve all the same
@@ -69,7 +71,7 @@ def verb(config_file: Path | None, data_dir: str | None, **flags: str | bool | N
 
     try:
         uvloop.run(gateway.serve(started))
-    except CannotListen as error:
+    except (CannotListen, WorkersFailed) as error:
         raise Failure(str(error)) from error
     finally:
         gateway.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -15,6 +17,9 @@ from mst.limits import CHUNK_BYTES, KIB, MIB, TREE_BITS_MAX
 GIB: Final = 1024 * MIB
 TIB: Final = 1024 * GIB
 PORT_MAX: Final = 65_535
+WORKERS_MAX: Final = 64
+WORKERS_AUTO_MAX: Final = 8
+"""How many processes answer requests, at most, and at most unless more are asked for."""
 
 _UNIT_BYTES: Final = {"": 1, "B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
 _SIZE: Final = re.compile(r"(\d{1,15}) ?([A-Za-z]*)", re.ASCII)
@@ -116,6 +121,15 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
+def _workers(value: object) -> object:
+    if value == "auto":
+        return value
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if type(number) is int and 1 <= number <= WORKERS_MAX:
+        return number
+    raise ValueError(f"must be auto, or a number of processes from 1 to {WORKERS_MAX}")
+
+
 class S3Section(Section):
     """What clients of the S3 interface see."""
 
@@ -166,9 +180,18 @@ class Config(Section):
 
     data_dir: Annotated[Path, BeforeValidator(_folder)] = Path("ms3t-data")
     listen: Annotated[Listen, BeforeValidator(_listen)] = Listen("127.0.0.1", 9000)
+    workers: Annotated[Literal["auto"] | int, BeforeValidator(_workers)] = "auto"
     s3: S3Section = S3Section()
     tree: TreeSection = TreeSection()
     store: StoreSection = StoreSection()
     cache: CacheSection = CacheSection()
     limits: LimitsSection = LimitsSection()
     log: LogSection = LogSection()
+
+    @property
+    def worker_count(self) -> int:
+        """How many processes answer requests; 1 means that the one process does everything."""
+        if self.workers != "auto":
+            return self.workers
+        # Elsewhere the kernel does not spread connections over the sockets that share a port.
+        return min(len(os.sched_getaffinity(0)), WORKERS_AUTO_MAX) if sys.platform == "linux" else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from typing import Any
 
@@ -16,6 +17,7 @@ REASON_CHARACTERS_MAX = 200
 """How much is logged of why bytes are no request: anybody can send them."""
 
 _random = random.Random()  # ids are no secrets, and reading the kernel's randomness is the dearest part of a GET
+os.register_at_fork(after_in_child=_random.seed)  # or all workers would give the same
 
 log = structlog.get_logger(__name__)
 

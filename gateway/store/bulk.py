@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from gateway.store.errors import StoreReadOnly
 from gateway.store.index import BlockIndex
@@ -63,7 +65,7 @@ class BulkWriter:
             )  # fmt: skip
             segment.append(batch.buffers)
             segment.sync()
-            self._pool.index.add(segment.number, self._places, segment.size)
+            self._pool.source.stored(segment, self._places)
             self._ended = True
         self._pool.give_back(segment)
 
@@ -88,8 +90,22 @@ class BulkWriter:
             raise StoreReadOnly("the upload was aborted")
 
 
-class BulkPool:
-    """The bulk segments nobody is writing to.
+class BulkSource(Protocol):
+    """Where a pool's segments come from, and who is told what is in them."""
+
+    def lend(self) -> Segment:
+        """A bulk segment that nobody else writes to, for the rest of this process.
+
+        Raises:
+            StoreFull, StoreReadOnly: there is none, and none can be made.
+        """
+
+    def stored(self, segment: Segment, places: Sequence[tuple[bytes, int, int]]) -> None:
+        """Make the blocks (digest, offset, length) of a durable batch that ends at ``segment.size`` readable."""
+
+
+class OwnedBulk:
+    """The bulk segments of a folder that this process owns.
 
     Args:
         segments: where new ones are created.
@@ -98,9 +114,8 @@ class BulkPool:
     """
 
     def __init__(self, segments: Segments, index: BlockIndex, segment_bytes: int):
-        self.index = index
         self._segments = segments
-        self._segment_bytes = segment_bytes
+        self._index = index
         self._lock = threading.Lock()
         self._idle = [
             segment
@@ -108,15 +123,41 @@ class BulkPool:
             if segment.size < segment_bytes and not segment.poisoned
         ]
 
+    def lend(self) -> Segment:
+        """One that was there at the start, or a new one; see `BulkSource`."""
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        return self._segments.create("bulk")
+
+    def stored(self, segment: Segment, places: Sequence[tuple[bytes, int, int]]) -> None:
+        """See `BulkSource`."""
+        self._index.add(segment.number, places, segment.size)
+
+
+class BulkPool:
+    """The bulk segments of this process that no upload is writing to.
+
+    Args:
+        source: where more come from.
+        segment_bytes: a segment that has reached this many bytes is not written to again.
+    """
+
+    def __init__(self, source: BulkSource, segment_bytes: int):
+        self.source = source
+        self._segment_bytes = segment_bytes
+        self._lock = threading.Lock()
+        self._idle: list[Segment] = []
+
     def borrow(self) -> BulkWriter:
-        """An idle segment, or a new one.
+        """An idle segment, or another one.
 
         Raises:
-            StoreFull: a new one was needed and there is no room.
+            StoreFull, StoreReadOnly: another one was needed and cannot be had.
         """
         with self._lock:
             segment = self._idle.pop() if self._idle else None
-        return BulkWriter(self, segment or self._segments.create("bulk"))
+        return BulkWriter(self, segment or self.source.lend())
 
     def give_back(self, segment: Segment) -> None:
         """Make ``segment`` available again, unless it is full."""

@@ -12,9 +12,11 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import lmdb
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -38,11 +40,14 @@ from gateway.store.mutations import (
     DropBucket,
     MakeBucket,
     Mutation,
+    Mutator,
+    Outcome,
     Put,
     Record,
     RegistryWrite,
 )
 from gateway.store.nodes import NodeCache
+from gateway.store.shared import SharedState
 from mst import tree
 from mst.block import Block
 from mst.cid import CID
@@ -59,15 +64,17 @@ BATCH_BYTES_MAX = 32 * 1024 * 1024
 
 log = structlog.get_logger(__name__)
 
-Outcome: TypeAlias = Committed | Exception
+Answer: TypeAlias = Callable[[list[tuple[Any, Outcome]]], None]
+"""Takes the outcomes of one caller's mutations in a batch, each with its ticket."""
 
 
 class _Waiting(NamedTuple):
     mutation: Mutation
-    answer: asyncio.Future[Committed]
+    ticket: Any
+    answer: Answer
 
 
-class Committer:
+class Committer(Mutator):
     """The one writer of heads, log and registry.
 
     Args:
@@ -78,6 +85,7 @@ class Committer:
         key: what commits are signed with.
         clock_ms: the time in milliseconds since 1970.
         buckets: the current heads by bucket name; this object is updated and read without a lock.
+        shared: where other processes see the heads.
     """
 
     def __init__(
@@ -90,6 +98,7 @@ class Committer:
         key: SpaceKey,
         clock_ms: Callable[[], int],
         buckets: dict[str, Bucket],
+        shared: SharedState | None = None,
     ):
         self._database = database
         self._blocks = blocks
@@ -98,6 +107,7 @@ class Committer:
         self._key = key
         self._clock_ms = clock_ms
         self._buckets = buckets
+        self._shared = shared
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._left_over: _Waiting | None = None
         self._failure: str | None = None
@@ -109,26 +119,30 @@ class Committer:
         """Why the store takes no more writes, or None while it does."""
         return self._failure
 
-    async def submit(self, mutation: Mutation) -> Committed:
-        """Commit ``mutation`` and return when it is durable and visible.
-
-        Raises:
-            NoSuchBucket, BucketExists, BucketNotEmpty: the mutation does not fit the buckets as they are.
-            TreeLimitError: the bucket's tree would exceed a limit.
-            StoreFull, StoreReadOnly: it could not be made durable; it is not visible.
-            anything its ``check`` or ``write`` raises.
-        """
-        return await self.enqueue(mutation)
-
-    async def submit_all(self, mutations: Sequence[Mutation]) -> list[Committed | BaseException]:
-        """Commit several, in order where they concern one key; each has its own answer or error."""
-        return await asyncio.gather(*map(self.enqueue, mutations), return_exceptions=True)
-
     def enqueue(self, mutation: Mutation) -> asyncio.Future[Committed]:
         """`submit` without waiting."""
-        answer: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
-        self._queue.put(_Waiting(mutation, answer))
-        return answer
+        future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+        self.take(mutation, future, _settle)
+        return future
+
+    def take(self, mutation: Mutation, ticket: Any, answer: Answer) -> None:
+        """Commit ``mutation``, then call ``answer`` in the committer's thread with whatever else of it is done.
+
+        Args:
+            mutation: what to commit.
+            ticket: what tells the caller which outcome is this one's.
+            answer: called once for all of its mutations in a batch; must neither raise nor wait.
+        """
+        self._queue.put(_Waiting(mutation, ticket, answer))
+
+    def fail(self, reason: str) -> None:
+        """Take no more writes: something that had to be written was not."""
+        if self._failure is None:
+            self._failure = reason
+            log.error("store is read-only until restarted", reason=reason)
+            if self._shared is not None:
+                with suppress(lmdb.Error):  # every answer says it too
+                    self._shared.note_failure(reason)
 
     def close(self) -> None:
         """Finish what is queued and end the thread."""
@@ -141,16 +155,16 @@ class Committer:
             try:
                 outcomes = self._commit(mutations)
             except StoreReadOnly as error:
-                self._failure = str(error)
-                log.error("store is read-only until restarted", reason=str(error))
+                self.fail(str(error))
                 outcomes = [error] * len(batch)
             except StoreError as error:
                 outcomes = [error] * len(batch)
             except Exception as error:
                 # Nobody knows what was written: like a failed sync.
-                self._failure = f"the committer failed: {error!r}"
-                log.exception("store is read-only until restarted")
-                outcomes = [StoreReadOnly(self._failure)] * len(batch)
+                log.exception("the committer failed")
+                reason = f"the committer failed: {error!r}"
+                self.fail(reason)
+                outcomes = [StoreReadOnly(reason)] * len(batch)
             _deliver(batch, outcomes)
 
     def _gather(self) -> list[_Waiting]:
@@ -223,7 +237,8 @@ class Committer:
             params = TreeParams(after.bits, after.salt)
             for new in change.nodes:
                 self._nodes.add(params, new.cid, new.node, len(new.data))
-            self._buckets[after.name] = after
+        if fresh:
+            self._publish([after for after, _ in fresh])
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _change(self, bucket: Bucket, group: list[Put | Delete]) -> Change:
@@ -294,7 +309,7 @@ class Committer:
         empty = Block(tree.EMPTY_ROOT, tree.EMPTY_BLOCK)
         self._log.append([empty, block], [block.cid])
         self._transact(lambda connection: heads.insert_bucket(connection, bucket))
-        self._buckets[bucket.name] = bucket
+        self._publish([bucket])
         return Committed(bucket)
 
     def _drop_bucket(self, drop: DropBucket) -> Outcome:
@@ -306,7 +321,15 @@ class Committer:
         self._log.append([], [], [bucket.instance])
         self._transact(lambda connection: heads.delete_bucket(connection, bucket.instance, bucket.commit))
         del self._buckets[bucket.name]
+        if self._shared is not None:
+            self._shared.publish([], [bucket.name])
         return Committed(bucket)
+
+    def _publish(self, changed: list[Bucket]) -> None:
+        """Let every reader see the new heads, before anybody is answered."""
+        if self._shared is not None:
+            self._shared.publish(changed)
+        self._buckets.update((bucket.name, bucket) for bucket in changed)
 
 
 def _alone(mutation: Mutation) -> bool:
@@ -318,13 +341,23 @@ def _bytes(mutation: Mutation) -> int:
 
 
 def _deliver(batch: list[_Waiting], outcomes: Sequence[Outcome]) -> None:
+    by_caller: dict[Answer, list[tuple[Any, Outcome]]] = {}
+    for waiting, outcome in zip(batch, outcomes, strict=True):
+        by_caller.setdefault(waiting.answer, []).append((waiting.ticket, outcome))
+    for answer, settled in by_caller.items():
+        answer(settled)
+
+
+def _settle(settled: list[tuple[asyncio.Future[Committed], Outcome]]) -> None:
+    """Answer callers in this process, whose tickets are futures of its one event loop."""
+
     def answer_all() -> None:
-        for waiting, outcome in zip(batch, outcomes, strict=True):
-            if waiting.answer.done():  # the caller was cancelled
+        for future, outcome in settled:
+            if future.done():  # the caller was cancelled
                 continue
             if isinstance(outcome, Exception):
-                waiting.answer.set_exception(outcome)
+                future.set_exception(outcome)
             else:
-                waiting.answer.set_result(outcome)
+                future.set_result(outcome)
 
-    batch[0].answer.get_loop().call_soon_threadsafe(answer_all)
+    settled[0][0].get_loop().call_soon_threadsafe(answer_all)

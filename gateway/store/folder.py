@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self, TypeAlias
 
 from gateway.store.errors import FolderLocked
 
+SegmentKind: TypeAlias = Literal["log", "bulk"]
+
 PRIVATE_DIRECTORY_MODE = 0o700
 PRIVATE_FILE_MODE = 0o600
+ORPHANS_SECONDS = 5.0
+"""How long the processes of an owner that was killed may take to end, in seconds."""
+_LOOK_SECONDS = 0.02
+_OWNER_BYTES_MAX = 32
 
 
 class DataFolder:
@@ -24,10 +31,14 @@ class DataFolder:
         registry.db     heads, credentials, uploads (SQLite)
         segments/       log-NNNNNNNN.car and bulk-NNNNNNNN.car
         index/          block locations; can be rebuilt from the segments
+        shared/         what the processes of the running server have in common; made anew at each start
         server.json     where the running (or last) server listens
 
     Args:
         path: the folder.
+
+    Attributes:
+        lock_fd: the open lock, while this process owns the folder; the lock is held until every copy of it is closed.
     """
 
     def __init__(self, path: Path):
@@ -36,9 +47,14 @@ class DataFolder:
         self.registry = path / "registry.db"
         self.segments = path / "segments"
         self.index = path / "index"
+        self.shared = path / "shared"
         self.server = path / "server.json"
+        self.lock_fd: int | None = None
         self._lock = path / "lock"
-        self._lock_fd: int | None = None
+
+    def segment(self, number: int, kind: SegmentKind) -> Path:
+        """The file of a segment."""
+        return self.segments / f"{kind}-{number:08d}.car"
 
     def create(self) -> Self:
         """Make the folder, readable by its owner alone, if it is not there."""
@@ -55,25 +71,45 @@ class DataFolder:
             FolderLocked: another process has it.
         """
         fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE_MODE)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(fd, 32).decode(errors="replace").strip()
-            os.close(fd)
-            raise FolderLocked(
-                f"data folder {self.path} is in use by process {owner or 'unknown'}: stop it first, "
-                "or choose another folder with --data-dir"
-            ) from None
-        self._lock_fd = fd
+        deadline = time.monotonic() + ORPHANS_SECONDS
+        while not _locked(fd):
+            owner = os.pread(fd, _OWNER_BYTES_MAX, 0).decode(errors="replace").strip()
+            # An owner that was killed leaves workers that hold the lock until they notice.
+            if _is_running(owner) or time.monotonic() > deadline:
+                os.close(fd)
+                raise FolderLocked(
+                    f"data folder {self.path} is in use by process {owner or 'unknown'}: stop it first, "
+                    "or choose another folder with --data-dir"
+                )
+            time.sleep(_LOOK_SECONDS)
+        self.lock_fd = fd
         with suppress(OSError):  # on a full disk the lock still holds, only its owner stays unnamed
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Give the folder up."""
-        if self._lock_fd is not None:
-            os.close(self._lock_fd)
-            self._lock_fd = None
+        if self.lock_fd is not None:
+            os.close(self.lock_fd)
+            self.lock_fd = None
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OverflowError, PermissionError):
+        return True
+    return True
 
 
 def sync_directory(path: Path) -> None:

@@ -9,33 +9,26 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import lmdb
 
 from gateway.store.errors import IndexUnusable
+from gateway.store.place import Place
+from gateway.store.shared import SharedState
 from mst.cid import CID
 
 RECENT_BLOCKS_MAX = 32_768
 """Places held in memory (about 10 MB) before they move to LMDB."""
 
 _MAP_BYTES = 1 << 40  # address space, not disk: LMDB's file grows as it fills
-_PLACE = struct.Struct("<IQI")
 _END = struct.Struct("<Q")
 _SEGMENT = struct.Struct("<I")
 _CHAIN = struct.Struct("<Q36s")
 _CHAIN_KEY = b"chain"
 _DATABASES = (b"blocks", b"ends", b"chain")
-
-
-class Place(NamedTuple):
-    """Where a block's bytes lie: segment number, file offset and length in bytes."""
-
-    segment: int
-    offset: int
-    length: int
 
 
 class Chain(NamedTuple):
@@ -53,13 +46,16 @@ class BlockIndex:
     Args:
         path: the folder of the LMDB environment.
         read_only: read beside another process that writes; additions stay in memory.
+        shared: where other processes that serve the folder find newer places, written by the one that may write and
+            read by the others.
 
     Raises:
         IndexUnusable: LMDB cannot open it, or (``read_only``) no writer has made it yet.
     """
 
-    def __init__(self, path: Path, *, read_only: bool):
+    def __init__(self, path: Path, *, read_only: bool, shared: SharedState | None = None):
         self._read_only = read_only
+        self._shared = shared
         self._env = _open(path, read_only=read_only)
         self._blocks, self._ends_db, self._chain_db = (self._env.open_db(name) for name in _DATABASES)
         self._lock = threading.Lock()
@@ -93,21 +89,25 @@ class BlockIndex:
     def get(self, digest: bytes) -> Place | None:
         """The place of the block with that SHA-256, or None."""
         place = self._recent.get(digest) or self._flushing.get(digest)
+        if place is None and self._read_only and self._shared is not None:
+            place = self._shared.place(digest)
         if place is not None:
             return place
         with self._env.begin(db=self._blocks) as txn:
             packed = txn.get(digest)
-        return None if packed is None else Place._make(_PLACE.unpack(packed))
+        return None if packed is None else Place.unpack(packed)
 
     def add(
         self,
         segment: int,
-        places: Iterable[tuple[bytes, int, int]],
+        places: Sequence[tuple[bytes, int, int]],
         end: int,
         chain: Chain | None = None,
     ) -> None:
         """Add the blocks of a durable batch that ends at file offset ``end`` of ``segment``."""
         with self._lock:
+            if self._shared is not None:
+                self._shared.add(segment, places)
             for digest, offset, length in places:
                 self._recent[digest] = Place(segment, offset, length)
             self._ends[segment] = end
@@ -134,12 +134,17 @@ class BlockIndex:
                 # In this order: a reader looks into _recent, then into _flushing.
                 self._flushing = self._recent
                 self._recent = {}
+                if self._shared is not None:
+                    self._shared.turn()
                 ends, chain = dict(self._ends), self._chain
             try:
                 self._write(self._flushing, ends, chain)
             except lmdb.Error:
                 with self._lock:
                     self._recent = self._flushing | self._recent
+            else:
+                if self._shared is not None:
+                    self._shared.forget_old()
             self._flushing = {}
         finally:
             self._flush_lock.release()
@@ -147,7 +152,7 @@ class BlockIndex:
     def _write(self, places: dict[bytes, Place], ends: dict[int, int], chain: Chain) -> None:
         with self._env.begin(write=True) as txn:
             # Sorted: neighbouring keys share pages.
-            rows = [(digest, _PLACE.pack(*places[digest])) for digest in sorted(places)]
+            rows = [(digest, places[digest].pack()) for digest in sorted(places)]
             txn.cursor(self._blocks).putmulti(rows)
             for segment, end in ends.items():
                 txn.put(_SEGMENT.pack(segment), _END.pack(end), db=self._ends_db)

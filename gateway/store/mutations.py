@@ -1,8 +1,10 @@
-"""What can be asked of the committer, and what it answers."""
+"""What can be asked of the committer, what it answers, and how it is asked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -95,3 +97,35 @@ class Committed:
     bucket: Bucket | None
     previous: Entry | None = None
     value: Any = None
+
+
+Outcome: TypeAlias = Committed | Exception
+"""What becomes of a mutation: its answer, or the error that refused it."""
+
+
+class Mutator(ABC):
+    """Where a process hands its mutations in: the committer itself, or the way to the one of another process."""
+
+    @property
+    @abstractmethod
+    def failure(self) -> str | None:
+        """Why the store takes no more writes, or None while it does."""
+
+    @abstractmethod
+    def enqueue(self, mutation: Mutation) -> asyncio.Future[Committed]:
+        """`submit` without waiting."""
+
+    async def submit(self, mutation: Mutation) -> Committed:
+        """Commit ``mutation`` and return when it is durable and visible.
+
+        Raises:
+            NoSuchBucket, BucketExists, BucketNotEmpty: the mutation does not fit the buckets as they are.
+            TreeLimitError: the bucket's tree would exceed a limit.
+            StoreFull, StoreReadOnly: it could not be made durable; it is not visible.
+            anything its ``check`` or ``write`` raises.
+        """
+        return await self.enqueue(mutation)
+
+    async def submit_all(self, mutations: Sequence[Mutation]) -> list[Committed | BaseException]:
+        """Commit several, in order where they concern one key; each has its own answer or error."""
+        return await asyncio.gather(*map(self.enqueue, mutations), return_exceptions=True)

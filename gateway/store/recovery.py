@@ -12,14 +12,15 @@ import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
+from gateway.store.folder import SegmentKind
 from gateway.store.index import BlockIndex, Chain
 from gateway.store.segment import Segment
-from gateway.store.segments import Kind, Segments
+from gateway.store.segments import Segments
 from mst import car
 from mst.cid import CID
 from mst.segment import find_batch_after, scan
 
-_KINDS: tuple[Kind, ...] = ("log", "bulk")
+_KINDS: tuple[SegmentKind, ...] = ("log", "bulk")
 
 
 @dataclass(frozen=True, slots=True)

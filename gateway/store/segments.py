@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
-from pathlib import Path
-from typing import Literal, TypeAlias
 
 from gateway.store.errors import BlockMissing
+from gateway.store.folder import DataFolder, SegmentKind
 from gateway.store.segment import Segment
 
-Kind: TypeAlias = Literal["log", "bulk"]
-
-_KINDS: tuple[Kind, ...] = ("log", "bulk")
+_KINDS: tuple[SegmentKind, ...] = ("log", "bulk")
 _NAME = re.compile(r"(log|bulk)-(\d{8})\.car")
 
 
@@ -20,20 +17,21 @@ class Segments:
     """The segments of one folder.
 
     Args:
-        path: the folder of the files.
+        folder: the data folder.
         read_only: open for reading beside another process that writes.
     """
 
-    def __init__(self, path: Path, *, read_only: bool):
-        self._path = path
+    def __init__(self, folder: DataFolder, *, read_only: bool):
+        path = folder.segments
+        self._file = folder.segment
         self._read_only = read_only
-        self._by_number: dict[int, tuple[Kind, Segment]] = {}
+        self._by_number: dict[int, tuple[SegmentKind, Segment]] = {}
         self._creating = threading.Lock()
         self._newest = 0
         for file in sorted(path.iterdir()) if path.exists() else ():
             match = _NAME.fullmatch(file.name)
             if match:
-                kind: Kind = "log" if match[1] == "log" else "bulk"
+                kind: SegmentKind = "log" if match[1] == "log" else "bulk"
                 number = int(match[2])
                 self._by_number[number] = (kind, Segment.open(number, file, read_only=read_only))
                 self._newest = max(self._newest, number)
@@ -47,11 +45,11 @@ class Segments:
         """Give new segments higher numbers than ``number``."""
         self._newest = max(self._newest, number)
 
-    def of_kind(self, kind: Kind) -> list[Segment]:
+    def of_kind(self, kind: SegmentKind) -> list[Segment]:
         """The segments of ``kind``, oldest first."""
         return [s for _, (k, s) in sorted(self._by_number.items()) if k == kind]
 
-    def create(self, kind: Kind) -> Segment:
+    def create(self, kind: SegmentKind) -> Segment:
         """Create the next segment; durable when this returns.
 
         Raises:
@@ -59,7 +57,7 @@ class Segments:
         """
         with self._creating:
             number = self._newest + 1
-            segment = Segment.create(number, self._file(kind, number))
+            segment = Segment.create(number, self._file(number, kind))
             self._newest = number
             self._by_number[number] = (kind, segment)
             return segment
@@ -79,14 +77,11 @@ class Segments:
     def _open_newer(self, number: int) -> None:
         """Open a segment that another process has made since; a writer knows all there are."""
         for kind in _KINDS if self._read_only else ():
-            path = self._file(kind, number)
+            path = self._file(number, kind)
             if path.exists():
                 self._by_number[number] = (kind, Segment.open(number, path, read_only=True))
                 return
         raise BlockMissing(f"segment {number} is gone")
-
-    def _file(self, kind: Kind, number: int) -> Path:
-        return self._path / f"{kind}-{number:08d}.car"
 
     @property
     def size_bytes(self) -> int:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Protocol, Self
 
 from gateway.store.blocks import Blocks
 from gateway.store.bodies import BodyWriter, Digest, read_body, read_range
-from gateway.store.bulk import BulkPool
+from gateway.store.bulk import BulkPool, BulkSource, OwnedBulk
 from gateway.store.committer import Committer
 from gateway.store.errors import BlockCorrupt, NoSuchBucket, StoreFull, StoreReadOnly
 from gateway.store.folder import DataFolder
 from gateway.store.index import BlockIndex
 from gateway.store.log import CommitLog
+from gateway.store.mutations import Mutator
 from gateway.store.nodes import NodeCache
 from gateway.store.recovery import Finding, recover
 from gateway.store.segment import Segment
 from gateway.store.segments import Segments
+from gateway.store.shared import SharedState
 from mst import cbor, tree
 from mst.cid import CID
 from mst.entry import Entry
@@ -62,34 +64,74 @@ def clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class Owned(NamedTuple):
+    """What a process that owns a folder does for the others that serve it."""
+
+    committer: Committer
+    bulk: OwnedBulk
+    shared: SharedState
+
+
+class Heads(Protocol):
+    """Where a process finds the heads of buckets."""
+
+    def bucket(self, name: str) -> Bucket | None:
+        """One bucket with its head, None if there is none of that name."""
+
+    def buckets(self) -> Iterable[Bucket]:
+        """Every bucket with its head."""
+
+
+class _KnownHeads:
+    """The heads that were read from the registry, kept up to date by the committer if there is one here."""
+
+    def __init__(self, database: Database):
+        with database.read() as connection:
+            self.by_name = {bucket.name: bucket for bucket in heads.load_all(connection)}
+
+    def bucket(self, name: str) -> Bucket | None:
+        return self.by_name.get(name)
+
+    def buckets(self) -> Iterable[Bucket]:
+        return list(self.by_name.values())
+
+
 class Store:
-    """One data folder, open.  Make it with `open_for_writing` or `open_for_reading`.
+    """One data folder, open.  Make it with `open_for_writing`, `open_for_serving` or `open_for_reading`.
 
     Attributes:
         folder: where it is.
         database: the registry.
         blocks: verified reads.
         findings: what recovery found at start.
+        owned: what workers ask this process for, where it owns the folder and shares it.
     """
 
-    def __init__(self, folder: DataFolder, settings: StoreSettings, *, read_only: bool):
+    def __init__(
+        self,
+        folder: DataFolder,
+        settings: StoreSettings,
+        opened: ExitStack,
+        *,
+        database: Database,
+        segments: Segments,
+        index: BlockIndex,
+        heads: Heads,
+    ):
         self.folder = folder
-        self._settings = settings
-        self._nodes = NodeCache(settings.node_cache_bytes)
-        with ExitStack() as opened:
-            self.database = Database.open(folder.registry, read_only=read_only)
-            opened.callback(self.database.close)
-            # Heads before segments: a head that was read must find its blocks, written before it moved.
-            with self.database.read() as connection:
-                self._buckets = {bucket.name: bucket for bucket in heads.load_all(connection)}
-            self._segments = Segments(folder.segments, read_only=read_only)
-            opened.callback(self._segments.close)
-            self._index = BlockIndex(folder.index, read_only=read_only)
-            opened.pop_all()
-        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="ms3t-io")
-        self.blocks = Blocks(self._index, self._segments, self._nodes, self._threads)
+        self.database = database
         self.findings: list[Finding] = []
-        self._committer: Committer | None = None
+        self.owned: Owned | None = None
+        self._settings = settings
+        self._opened = opened
+        self._segments = segments
+        self._index = index
+        self._heads = heads
+        self._nodes = NodeCache(settings.node_cache_bytes)
+        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="ms3t-io")
+        self._opened.callback(self._threads.shutdown)
+        self.blocks = Blocks(index, segments, self._nodes, self._threads)
+        self._committer: Mutator | None = None
         self._bulk: BulkPool | None = None
         self._room_checked = 0.0
         self._room = 0
@@ -102,26 +144,88 @@ class Store:
         settings: StoreSettings,
         clock: Callable[[], int] = clock_ms,
         progress: Callable[[Segment], None] | None = None,
+        *,
+        share: bool = False,
     ) -> Self:
         """Open a folder that this process owns (`DataFolder.own`): recover it, then take writes.
+
+        Args:
+            folder: the folder.
+            key: what commits are signed with.
+            settings: see there.
+            clock: the time in milliseconds since 1970.
+            progress: called before each segment that recovery has to look through.
+            share: let other processes serve the folder with `open_for_serving`.
 
         Raises:
             DatabaseError: the registry cannot be opened safely.
             IndexUnusable: the block index is damaged.
         """
-        store = cls(folder, settings, read_only=False)
-        commits = [bucket.commit for bucket in store._buckets.values()]
-        store.findings = recover(store._segments, store._index, repair=True, heads=commits, progress=progress)
-        store._bulk = BulkPool(store._segments, store._index, settings.segment_bytes)
-        store._committer = Committer(
-            database=store.database,
+        with ExitStack() as opened:
+            database = opened.enter_context(closing(Database.open(folder.registry)))
+            known = _KnownHeads(database)
+            segments = opened.enter_context(closing(Segments(folder, read_only=False)))
+            shared = None
+            if share:
+                shared = SharedState.create(folder.shared)
+                opened.callback(shared.remove)
+                shared.publish(list(known.buckets()))
+            index = opened.enter_context(closing(BlockIndex(folder.index, read_only=False, shared=shared)))
+            commits = [bucket.commit for bucket in known.buckets()]
+            findings = recover(segments, index, repair=True, heads=commits, progress=progress)
+            store = cls(
+                folder, settings, opened.pop_all(), database=database, segments=segments, index=index, heads=known
+            )
+        store.findings = findings
+        bulk = OwnedBulk(segments, index, settings.segment_bytes)
+        store._bulk = BulkPool(bulk, settings.segment_bytes)
+        committer = Committer(
+            database=database,
             blocks=store.blocks,
             nodes=store._nodes,
-            commit_log=CommitLog(store._segments, store._index, settings.segment_bytes),
+            commit_log=CommitLog(segments, index, settings.segment_bytes),
             key=key,
             clock_ms=clock,
-            buckets=store._buckets,
+            buckets=known.by_name,
+            shared=shared,
         )
+        store._committer = committer
+        store._opened.callback(committer.close)
+        if shared is not None:
+            store.owned = Owned(committer, bulk, shared)
+        return store
+
+    @classmethod
+    def open_for_serving(
+        cls,
+        folder: DataFolder,
+        settings: StoreSettings,
+        shared: SharedState,
+        mutator: Mutator,
+        bulk_source: BulkSource,
+    ) -> Self:
+        """Serve a folder together with the process that owns it and has it open for writing with ``share``.
+
+        Args:
+            folder: the folder.
+            settings: see there; the same as the owner's.
+            shared: the owner's, joined; closed with the store.
+            mutator: takes mutations to the owner's committer.
+            bulk_source: where the owner lends bulk segments.
+
+        Raises:
+            DatabaseError, IndexUnusable: the owner does not have it open.
+        """
+        with ExitStack() as opened:
+            database = opened.enter_context(closing(Database.open(folder.registry, read_only=True)))
+            segments = opened.enter_context(closing(Segments(folder, read_only=True)))
+            opened.callback(shared.close)
+            index = opened.enter_context(closing(BlockIndex(folder.index, read_only=True, shared=shared)))
+            store = cls(
+                folder, settings, opened.pop_all(), database=database, segments=segments, index=index, heads=shared
+            )
+        store._committer = mutator
+        store._bulk = BulkPool(bulk_source, settings.segment_bytes)
         return store
 
     @classmethod
@@ -132,12 +236,21 @@ class Store:
             DatabaseError: there is no registry, or it is not of this release.
             IndexUnusable: there is no block index yet.
         """
-        store = cls(folder, settings, read_only=True)
-        store.findings = recover(store._segments, store._index, repair=False)
+        with ExitStack() as opened:
+            database = opened.enter_context(closing(Database.open(folder.registry, read_only=True)))
+            # Heads before segments: a head that was read must find its blocks, written before it moved.
+            known = _KnownHeads(database)
+            segments = opened.enter_context(closing(Segments(folder, read_only=True)))
+            index = opened.enter_context(closing(BlockIndex(folder.index, read_only=True)))
+            findings = recover(segments, index, repair=False)
+            store = cls(
+                folder, settings, opened.pop_all(), database=database, segments=segments, index=index, heads=known
+            )
+        store.findings = findings
         return store
 
     @property
-    def committer(self) -> Committer:
+    def committer(self) -> Mutator:
         """Where mutations go.
 
         Raises:
@@ -154,7 +267,7 @@ class Store:
 
     def buckets(self) -> list[Bucket]:
         """Every bucket with its head, in byte order of the names."""
-        return sorted(self._buckets.values(), key=lambda bucket: bucket.name)
+        return sorted(self._heads.buckets(), key=lambda bucket: bucket.name)
 
     def bucket(self, name: str) -> Bucket:
         """One bucket with its head.
@@ -162,10 +275,10 @@ class Store:
         Raises:
             NoSuchBucket: there is none of that name.
         """
-        try:
-            return self._buckets[name]
-        except KeyError:
-            raise NoSuchBucket(name) from None
+        bucket = self._heads.bucket(name)
+        if bucket is None:
+            raise NoSuchBucket(name)
+        return bucket
 
     async def get(self, bucket: Bucket, key: bytes) -> Entry | None:
         """The entry of ``key`` in the bucket as it was when ``bucket`` was read.
@@ -253,12 +366,7 @@ class Store:
 
     def close(self) -> None:
         """Finish what was submitted and close everything."""
-        if self._committer is not None:
-            self._committer.close()
-        self._threads.shutdown()
-        self._index.close()
-        self._segments.close()
-        self.database.close()
+        self._opened.close()
 
 
 class StoreWalk:

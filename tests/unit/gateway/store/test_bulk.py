@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from gateway.store.bulk import BulkPool, BulkWriter
+from gateway.store.bulk import BulkPool, BulkWriter, OwnedBulk
 from gateway.store.errors import StoreFull, StoreReadOnly
 from gateway.store.index import BlockIndex
 from gateway.store.recovery import recover
@@ -23,7 +23,7 @@ SEGMENT_BYTES = 10_000
 
 @pytest.fixture
 def pool(segments: Segments, index: BlockIndex) -> BulkPool:
-    return BulkPool(segments, index, SEGMENT_BYTES)
+    return BulkPool(OwnedBulk(segments, index, SEGMENT_BYTES), SEGMENT_BYTES)
 
 
 def _block(seed: int, size: int = 1000) -> Block:
@@ -141,7 +141,7 @@ def test_segments_of_the_last_run_are_used_again(pool: BulkPool, segments: Segme
     _upload(pool.borrow(), _block(3))
     again = Segments(segments._path, read_only=False)
     recover(again, index, repair=True)
-    next_pool = BulkPool(again, index, SEGMENT_BYTES)
+    next_pool = BulkPool(OwnedBulk(again, index, SEGMENT_BYTES), SEGMENT_BYTES)
     _upload(next_pool.borrow(), _block(4))
     assert len(again.of_kind("bulk")) == 2
     assert [segment.size > SEGMENT_BYTES for segment in again.of_kind("bulk")] == [True, False]

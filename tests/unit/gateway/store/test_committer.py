@@ -593,7 +593,7 @@ def test_an_invalid_tree_fails_its_bucket_alone(tmp_path: Path, gate: Gate) -> N
         child = Block.of(DAG_CBOR, tree.EMPTY_BLOCK)
         top = Block.of(DAG_CBOR, node.encode(Node((), (), (child.cid,), (), -1)))
         client.store.committer._log.append([top, child], [])
-        client.store._buckets["c"] = replace(client.store.bucket("c"), tree=top.cid)
+        client.store._heads.by_name["c"] = replace(client.store.bucket("c"), tree=top.cid)
         answers = await _batch(client, gate, [_put(b"1"), _put(b"k", bucket="c"), Delete("c", b"l")])
         assert [type(answer) for answer in answers] == [Committed, BlockCorrupt, BlockCorrupt]
         assert client.store.committer.failure is None

@@ -11,7 +11,8 @@ import pytest
 
 from gateway.store import index as index_module
 from gateway.store.errors import IndexUnusable
-from gateway.store.index import BlockIndex, Chain, Place
+from gateway.store.index import BlockIndex, Chain
+from gateway.store.place import Place
 from mst.cid import CID, DAG_CBOR
 
 RECORD = CID.of(DAG_CBOR, b"record")

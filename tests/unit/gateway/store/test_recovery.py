@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gateway.store.bulk import BulkPool
+from gateway.store.bulk import BulkPool, OwnedBulk
 from gateway.store.errors import StoreError
 from gateway.store.index import BlockIndex
 from gateway.store.log import CommitLog
@@ -73,7 +73,7 @@ def _start(path: Path, *, repair: bool = True) -> Iterator[Opened]:
     try:
         findings = recover(segments, index, repair=repair)
         log = CommitLog(segments, index, SEGMENT_BYTES)
-        yield Opened(segments, index, findings, log, BulkPool(segments, index, SEGMENT_BYTES))
+        yield Opened(segments, index, findings, log, BulkPool(OwnedBulk(segments, index, SEGMENT_BYTES), SEGMENT_BYTES))
     finally:
         index._env.close()
         segments.close()

@@ -1,0 +1,64 @@
+"""The S3 front on listening sockets: what every process that talks to clients runs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+
+from gateway.config import Config
+from gateway.listener import Listener
+from gateway.s3.access_log import AccessLog
+from gateway.s3.call import Front
+from gateway.s3.server import S3Server
+from gateway.store.store import Store, clock_ms
+from registry.credentials import Credential
+
+GC_ALLOCATIONS = 50_000
+GC_YOUNG_PER_MIDDLE = 20
+GC_MIDDLE_PER_OLD = 50
+"""When Python's cycle collector runs: container allocations, and collections of one generation per one of the next."""
+
+
+class Service:
+    """Answers S3 requests.
+
+    Args:
+        config: the configuration.
+        store: what is served.
+        keys: the credentials by access key.
+    """
+
+    def __init__(self, config: Config, store: Store, keys: Mapping[str, Credential]):
+        self._access_log = AccessLog(sys.stdout) if config.log.access else None
+        front = Front(
+            store=store,
+            region=config.s3.region,
+            tree_bits=config.tree.bits,
+            tree_salted=config.tree.salt == "random",
+            body_idle_seconds=config.limits.body_idle_seconds,
+            clock_ms=clock_ms,
+            credential=keys.get,
+        )
+        server = S3Server(front, config.s3.domains, self._access_log, config.limits.request_header_bytes)
+        self._listener = Listener(server.web_server, -(-config.limits.connections_max // config.worker_count))
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept connections on ``sockets``, which this process then owns."""
+        await self._listener.start(sockets)
+        _relax_garbage_collection()
+
+    async def stop(self, seconds: float, hurry: asyncio.Event) -> int:
+        """Finish the requests in progress; see `gateway.listener.Listener.stop`."""
+        cut_off = await self._listener.stop(seconds, hurry)
+        if self._access_log is not None:
+            self._access_log.flush()
+        return cut_off
+
+
+def _relax_garbage_collection() -> None:
+    """Look for cycles seldom: requests make next to none, and each look walks every cached tree node."""
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS, GC_YOUNG_PER_MIDDLE, GC_MIDDLE_PER_OLD)
