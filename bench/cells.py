@@ -75,7 +75,7 @@ def quick_plan(duration_s: float | None = None) -> Plan:
         load_cell("get", "1m", 16, rounds=2),
         list_cell("100k", 16, rounds=2),
         list_cell("100k", 1, rounds=2),
-        *_cli_cells(),
+        *_cli_cells(rounds=2),
         load_cell("head", "1k", 16),
         load_cell("put", "64m", 1),
         load_cell("get", "64m", 1),

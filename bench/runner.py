@@ -109,7 +109,8 @@ class Runner:
     def _run_cell(self, cell: Cell, contestants: Sequence[_Contestant]) -> None:
         repeated = compared_in(cell.name, [contestant.peer.name for contestant in contestants])
         for round_number in range(cell.rounds):
-            for contestant in contestants:
+            # There and back: whoever is first pays for caches that the others then find warm.
+            for contestant in contestants if round_number % 2 == 0 else reversed(contestants):
                 if round_number and contestant.peer.name not in repeated:
                     continue
                 measurement = self._measure(cell, round_number, contestant)

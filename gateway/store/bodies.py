@@ -222,7 +222,7 @@ class BodyWriter:
 async def read_range(blocks: Blocks, body: CID, size: int, start: int, stop: int) -> bytes:
     """`read_body` for a range that fits in memory, as one piece."""
     if body.codec == RAW and size <= BLOCK_BYTES_MAX:
-        data = await blocks.read_async(body, size)
+        data = await blocks.read_async(body)
         return data if stop - start == size else data[start:stop]
     return b"".join([piece async for piece in read_body(blocks, body, size, start, stop)])
 

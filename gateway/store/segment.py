@@ -124,6 +124,16 @@ class Segment:
             raise BlockCorrupt(f"{self.path.name} ends before {offset + length}")
         return data
 
+    def in_memory(self, offset: int, length: int) -> bool:
+        """Whether the bytes there seem to be in the kernel's memory: their first and last page are."""
+        return length == 0 or all(self._page_in_memory(at) for at in {offset, offset + length - 1})
+
+    def _page_in_memory(self, offset: int) -> bool:
+        try:
+            return os.preadv(self.fd, [bytearray(1)], offset, os.RWF_NOWAIT) == 1
+        except (OSError, AttributeError):  # not in memory, or not a system that can tell
+            return False
+
     def close(self) -> None:
         """Close the file."""
         os.close(self.fd)

@@ -69,10 +69,20 @@ class Segments:
             BlockMissing: no such segment.
             BlockCorrupt: the disk fails, or the file ends early.
         """
+        return self._segment(number).read(offset, length)
+
+    def in_memory(self, number: int, offset: int, length: int) -> bool:
+        """Whether `read` of that place would not wait for the disk.
+
+        Raises:
+            BlockMissing: no such segment.
+        """
+        return self._segment(number).in_memory(offset, length)
+
+    def _segment(self, number: int) -> Segment:
         if number not in self._by_number:
             self._open_newer(number)
-        _, segment = self._by_number[number]
-        return segment.read(offset, length)
+        return self._by_number[number][1]
 
     def _open_newer(self, number: int) -> None:
         """Open a segment that another process has made since; a writer knows all there are."""

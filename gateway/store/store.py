@@ -309,7 +309,7 @@ class Store:
             return {}
         if not isinstance(entry.meta, CID):
             return entry.meta
-        data = await self.blocks.read_async(entry.meta, 0)
+        data = await self.blocks.read_async(entry.meta)
         try:
             meta = cbor.decode(data)
         except FormatError as error:

@@ -143,9 +143,10 @@ def test_blocks_that_are_nowhere(tmp_path: Path) -> None:
             assert not client.store.blocks.holds_intact(missing)
             with pytest.raises(BlockMissing):
                 client.store.blocks.read(missing)
-            for size_hint in (0, 1 << 20):
-                with pytest.raises(BlockMissing):
-                    await client.store.blocks.read_async(missing, size_hint)
+            with pytest.raises(BlockMissing):
+                await client.store.blocks.read_async(missing)
+            with pytest.raises(BlockMissing):
+                await client.store.blocks.read_pieces_async(missing)
             with pytest.raises(BlockMissing):
                 await client.store.blocks.read_many([missing])
             with pytest.raises(BlockMissing):
