@@ -22,13 +22,12 @@ class Segments:
     """
 
     def __init__(self, folder: DataFolder, *, read_only: bool):
-        path = folder.segments
-        self._file = folder.segment
+        self._folder = folder
         self._read_only = read_only
         self._by_number: dict[int, tuple[SegmentKind, Segment]] = {}
         self._creating = threading.Lock()
         self._newest = 0
-        for file in sorted(path.iterdir()) if path.exists() else ():
+        for file in sorted(folder.segments.iterdir()) if folder.segments.exists() else ():
             match = _NAME.fullmatch(file.name)
             if match:
                 kind: SegmentKind = "log" if match[1] == "log" else "bulk"
@@ -57,7 +56,7 @@ class Segments:
         """
         with self._creating:
             number = self._newest + 1
-            segment = Segment.create(number, self._file(number, kind))
+            segment = Segment.create(number, self._folder.segment(number, kind))
             self._newest = number
             self._by_number[number] = (kind, segment)
             return segment
@@ -87,7 +86,7 @@ class Segments:
     def _open_newer(self, number: int) -> None:
         """Open a segment that another process has made since; a writer knows all there are."""
         for kind in _KINDS if self._read_only else ():
-            path = self._file(number, kind)
+            path = self._folder.segment(number, kind)
             if path.exists():
                 self._by_number[number] = (kind, Segment.open(number, path, read_only=True))
                 return

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from gateway.config import Listen
-from gateway.listener import CannotListen, Listener
+from gateway.listener import Listener
+from gateway.sockets import CannotListen, open_sockets
 
 ANYWHERE = Listen("127.0.0.1", 0)
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -22,9 +23,9 @@ def _run(
 ) -> None:
     async def main() -> None:
         listener = Listener(web.Server(handle), connections_max)
-        listen = await listener.start(ANYWHERE)
-        assert listen.port
-        await talk(listener, listen)
+        sockets = open_sockets(ANYWHERE, 1)[0]
+        await listener.start(sockets)
+        await talk(listener, Listen(ANYWHERE.host, sockets[0].getsockname()[1]))
 
     asyncio.run(main())
 
@@ -111,7 +112,7 @@ def test_a_taken_address() -> None:
 
     async def talk(listener: Listener, listen: Listen) -> None:
         with pytest.raises(CannotListen, match="Address already in use"):
-            await Listener(web.Server(handle), 1).start(listen)
+            open_sockets(listen, 1)
         await _stop(listener, 0)
 
     _run(handle, talk)

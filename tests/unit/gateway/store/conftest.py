@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.store.folder import DataFolder
 from gateway.store.index import BlockIndex
 from gateway.store.segments import Segments
 
@@ -14,7 +15,7 @@ from gateway.store.segments import Segments
 @pytest.fixture
 def segments(tmp_path: Path) -> Iterator[Segments]:
     (tmp_path / "segments").mkdir()
-    opened = Segments(tmp_path / "segments", read_only=False)
+    opened = Segments(DataFolder(tmp_path), read_only=False)
     yield opened
     opened.close()
 

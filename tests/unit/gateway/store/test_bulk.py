@@ -88,7 +88,7 @@ def test_borrowing_from_many_threads(pool: BulkPool, segments: Segments, index: 
             assert place is not None
             assert segments.read(*place) == _block(number, size).data
     assert len(segments.of_kind("bulk")) <= 8
-    fresh = Segments(segments._path, read_only=True)
+    fresh = Segments(segments._folder, read_only=True)
     assert [segment.size for segment in fresh.of_kind("bulk")] == [s.size for s in segments.of_kind("bulk")]
     fresh.close()
 
@@ -139,7 +139,7 @@ def test_segments_of_the_last_run_are_used_again(pool: BulkPool, segments: Segme
     _upload(pool.borrow(), _block(1))
     _upload(pool.borrow(), _block(2, SEGMENT_BYTES))
     _upload(pool.borrow(), _block(3))
-    again = Segments(segments._path, read_only=False)
+    again = Segments(segments._folder, read_only=False)
     recover(again, index, repair=True)
     next_pool = BulkPool(OwnedBulk(again, index, SEGMENT_BYTES), SEGMENT_BYTES)
     _upload(next_pool.borrow(), _block(4))

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.store.bulk import BulkPool, OwnedBulk
 from gateway.store.errors import StoreError
+from gateway.store.folder import DataFolder
 from gateway.store.index import BlockIndex
 from gateway.store.log import CommitLog
 from gateway.store.recovery import Finding, recover
@@ -68,7 +69,7 @@ def _start(path: Path, *, repair: bool = True) -> Iterator[Opened]:
     """Open what a store opens, recover, and leave as a killed process leaves it: without moving the index to disk."""
     for directory in (path / "segments", path / "index"):
         directory.mkdir(exist_ok=True, parents=True)
-    segments = Segments(path / "segments", read_only=not repair)
+    segments = Segments(DataFolder(path), read_only=not repair)
     index = BlockIndex(path / "index", read_only=not repair)
     try:
         findings = recover(segments, index, repair=repair)
