@@ -78,7 +78,7 @@ def test_a_variable_names_the_file_and_a_flag_another(file: Path, tmp_path: Path
 def test_every_key_has_a_variable_of_its_own() -> None:
     variables = [variable_of(key) for key in known_keys()]
     assert variable_of("s3.region") == "MS3T_S3_REGION"
-    assert len(set(variables)) == len(variables) == 17
+    assert len(set(variables)) == len(variables) == 18
     assert FILE_VARIABLE not in variables
     for key in known_keys():
         default = _value(Config(), key)
