@@ -10,23 +10,24 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.store import recovery, segment
-from gateway.store.committer import Committer
 from gateway.store.errors import StoreError, StoreReadOnly
 from gateway.store.log import CommitLog
+from gateway.store.preparing import Prepared
+from gateway.store.registering import Registrar
 from gateway.store.segment import Segment
 
 
 def head_moves_late() -> None:
     """Writes are answered before their head has moved: each batch's transaction runs when the next batch comes."""
-    transact = Committer._transact
+    transact = Registrar._transact
     owed: dict[int, Any] = {}
 
-    def late(self: Committer, write: Any) -> None:
+    def late(self: Registrar, prepared: Prepared) -> None:
         if earlier := owed.pop(id(self), None):
             transact(self, earlier)
-        owed[id(self)] = write
+        owed[id(self)] = prepared
 
-    Committer._transact = late  # type: ignore[method-assign]
+    Registrar._transact = late  # type: ignore[method-assign]
 
 
 def no_sync() -> None:
@@ -90,7 +91,7 @@ def failed_write_is_ignored() -> None:
 
 def refused_write_becomes_visible() -> None:
     """The head moves although the batch was not written; whoever asked is told that it failed."""
-    append, transact = CommitLog.append, Committer._transact
+    append, transact = CommitLog.append, Registrar._transact
     held: list[StoreError] = []
 
     def quiet(self: CommitLog, *args: Any) -> None:
@@ -99,13 +100,13 @@ def refused_write_becomes_visible() -> None:
         except StoreError as error:
             held.append(error)
 
-    def loud(self: Committer, write: Any) -> None:
-        transact(self, write)
+    def loud(self: Registrar, prepared: Prepared) -> None:
+        transact(self, prepared)
         if held:
             raise held.pop()
 
     CommitLog.append = quiet  # type: ignore[method-assign]
-    Committer._transact = loud  # type: ignore[method-assign]
+    Registrar._transact = loud  # type: ignore[method-assign]
 
 
 def header_is_not_completed() -> None:

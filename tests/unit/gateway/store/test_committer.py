@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from gateway.store.committer import BATCH_MUTATIONS_MAX, Committer
+from gateway.store.committer import BATCH_MUTATIONS_MAX
 from gateway.store.errors import (
     BlockCorrupt,
     BucketExists,
@@ -26,6 +26,7 @@ from gateway.store.errors import (
     StoreReadOnly,
 )
 from gateway.store.mutations import Committed, Delete, Mutation, Put, Record
+from gateway.store.registering import Registrar
 from gateway.store.segment import Segment
 from mst import tree
 from mst.cid import CID, RAW
@@ -543,7 +544,7 @@ def test_an_error_nobody_foresaw_makes_the_store_read_only(tmp_path: Path, monke
     async def test(client: StoreClient) -> None:
         await client.put("b", b"before", b"before")
         with monkeypatch.context() as patch:
-            patch.setattr(Committer, "_write_registry", lambda *_: 1 // 0)
+            patch.setattr(Registrar, "_transact", lambda *_: 1 // 0)
             with pytest.raises(StoreReadOnly, match="ZeroDivisionError"):
                 await client.put("b", b"lost", b"lost")
         with pytest.raises(StoreReadOnly, match="ZeroDivisionError"):
@@ -592,7 +593,7 @@ def test_an_invalid_tree_fails_its_bucket_alone(tmp_path: Path, gate: Gate) -> N
         await client.make("c")
         child = Block.of(DAG_CBOR, tree.EMPTY_BLOCK)
         top = Block.of(DAG_CBOR, node.encode(Node((), (), (child.cid,), (), -1)))
-        client.store.committer._log.append([top, child], [])
+        client.store.committer._preparer._log.append([top, child], [])
         client.store._heads.by_name["c"] = replace(client.store.bucket("c"), tree=top.cid)
         answers = await _batch(client, gate, [_put(b"1"), _put(b"k", bucket="c"), Delete("c", b"l")])
         assert [type(answer) for answer in answers] == [Committed, BlockCorrupt, BlockCorrupt]

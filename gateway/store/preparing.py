@@ -1,0 +1,200 @@
+"""The first stage of a commit: mutations are evaluated, trees changed, and all of it appended to the log and synced.
+
+What is left then is one registry transaction (`gateway.store.registering`), which alone makes it count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from gateway.store.blocks import Blocks
+from gateway.store.change import Change, change_tree, commit_block, next_commit
+from gateway.store.errors import (
+    BlockCorrupt,
+    BlockMissing,
+    BucketExists,
+    BucketNotEmpty,
+    NoSuchBucket,
+    StoreError,
+)
+from gateway.store.log import CommitLog
+from gateway.store.mutations import (
+    Committed,
+    Delete,
+    DropBucket,
+    MakeBucket,
+    Mutation,
+    Outcome,
+    Put,
+    Record,
+    RegistryWrite,
+)
+from gateway.store.nodes import NodeCache
+from mst import tree
+from mst.block import Block
+from mst.cid import CID
+from mst.errors import FormatError
+from mst.layer import TreeParams
+from registry.heads import Bucket, HeadMove
+from registry.space import SpaceKey
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A batch whose blocks are durable and that nothing refers to yet.
+
+    Attributes:
+        outcomes: for each mutation its answer, if all goes well; None for a `Record`, which has still to be written.
+        moves: heads to be moved.
+        created: a bucket to be entered.
+        dropped: a bucket to be removed.
+        puts: places of puts that have something to record.
+        records: places of records.
+    """
+
+    outcomes: list[Outcome | None]
+    moves: list[HeadMove] = field(default_factory=list)
+    created: Bucket | None = None
+    dropped: Bucket | None = None
+    puts: list[tuple[int, RegistryWrite]] = field(default_factory=list)
+    records: list[tuple[int, RegistryWrite]] = field(default_factory=list)
+
+    @property
+    def changed(self) -> list[Bucket]:
+        """The buckets that have a new head."""
+        created = [self.created] if self.created else []
+        return [move.bucket_after for move in self.moves] + created
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has to be written any more."""
+        return not (self.moves or self.created or self.dropped or self.puts or self.records)
+
+
+class Preparer:
+    """Evaluates batches, one at a time and in order.
+
+    Args:
+        blocks: read access to the trees.
+        nodes: the cache that new nodes are put into.
+        commit_log: where blocks go.
+        key: what commits are signed with.
+        clock_ms: the time in milliseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        *,
+        blocks: Blocks,
+        nodes: NodeCache,
+        commit_log: CommitLog,
+        key: SpaceKey,
+        clock_ms: Callable[[], int],
+    ):
+        self._blocks = blocks
+        self._nodes = nodes
+        self._log = commit_log
+        self._key = key
+        self._clock_ms = clock_ms
+
+    def prepare(self, mutations: Sequence[Mutation], heads: Mapping[str, Bucket]) -> Prepared:
+        """Evaluate ``mutations`` in order against the buckets in ``heads``, and make durable what they lead to.
+
+        A bucket's creation or deletion must be alone in its batch.
+
+        Raises:
+            StoreFull: no room; the log is as it was.
+            StoreReadOnly: the log's write or sync failed otherwise.
+        """
+        match mutations[0]:
+            case MakeBucket() as make:
+                return self._make_bucket(make, heads)
+            case DropBucket() as drop:
+                return self._drop_bucket(drop, heads)
+        return self._change_objects(mutations, heads)
+
+    def _change_objects(self, mutations: Sequence[Mutation], heads: Mapping[str, Bucket]) -> Prepared:
+        prepared = Prepared([None] * len(mutations))
+        places_by_bucket: dict[str, list[int]] = {}
+        for place, mutation in enumerate(mutations):
+            if isinstance(mutation, Put | Delete):
+                places_by_bucket.setdefault(mutation.bucket, []).append(place)
+        bodies: dict[CID, Block] = {}
+        nodes: list[Block] = []
+        for name, places in places_by_bucket.items():
+            bucket = heads.get(name)
+            if bucket is None:
+                for place in places:
+                    prepared.outcomes[place] = NoSuchBucket(name)
+                continue
+            group = [m for place in places if isinstance(m := mutations[place], Put | Delete)]
+            change = self._change(bucket, group)
+            after = bucket
+            if change.after is not bucket:
+                bodies.update((block.cid, block) for block in change.blocks)
+                nodes += (Block(new.cid, new.data) for new in change.nodes)
+                after, block = self._sign(change.after, bucket)
+                nodes.append(block)
+                prepared.moves.append(HeadMove(bucket.instance, bucket.commit, after))
+                params = TreeParams(after.bits, after.salt)
+                for new in change.nodes:
+                    self._nodes.add(params, new.cid, new.node, len(new.data))
+            for place, outcome in zip(places, change.outcomes, strict=True):
+                done = replace(outcome, bucket=after) if isinstance(outcome, Committed) else outcome
+                prepared.outcomes[place] = done
+        if prepared.moves:
+            # Equal bodies are common and large; a node that was there before is rare and small: written again unseen.
+            unstored = [body for cid, body in bodies.items() if not self._blocks.holds_intact(cid)]
+            self._log.append(unstored + nodes, [move.bucket_after.commit for move in prepared.moves])
+        for place, mutation in enumerate(mutations):
+            if isinstance(mutation, Record):
+                prepared.records.append((place, mutation.write))
+            elif isinstance(mutation, Put) and mutation.record and isinstance(prepared.outcomes[place], Committed):
+                prepared.puts.append((place, mutation.record))
+        return prepared
+
+    def _change(self, bucket: Bucket, group: list[Put | Delete]) -> Change:
+        """`change_tree`; a tree that cannot be read refuses its own bucket's mutations and no others."""
+        load = self._blocks.load_nodes(TreeParams(bucket.bits, bucket.salt))
+        try:
+            return change_tree(bucket, group, load)
+        except (BlockMissing, BlockCorrupt) as error:
+            damage: StoreError = error
+        except FormatError as error:
+            damage = BlockCorrupt(f"the tree of bucket {bucket.name} is not valid: {error}")
+        log.error("tree cannot be read", bucket=bucket.name, reason=str(damage))
+        return Change(bucket, [], [], [damage] * len(group))
+
+    def _sign(self, after: Bucket, before: Bucket | None) -> tuple[Bucket, Block]:
+        previous = before.commit if before else None
+        after, commit = next_commit(self._key.did, after, previous, self._clock_ms())
+        block = commit_block(self._key.sign_commit(commit))
+        return replace(after, commit=block.cid), block
+
+    def _make_bucket(self, make: MakeBucket, heads: Mapping[str, Bucket]) -> Prepared:
+        if make.bucket in heads:
+            return Prepared([BucketExists(make.bucket)])
+        now_ms = self._clock_ms()
+        bucket = Bucket(
+            name=make.bucket, instance=make.instance, commit=tree.EMPTY_ROOT, tree=tree.EMPTY_ROOT,
+            sequence=0, objects=0, size_bytes=0, bits=make.bits, salt=make.salt,
+            created_ms=now_ms, head_time_ms=now_ms,
+        )  # fmt: skip
+        bucket, block = self._sign(bucket, None)
+        empty = Block(tree.EMPTY_ROOT, tree.EMPTY_BLOCK)
+        self._log.append([empty, block], [block.cid])
+        return Prepared([Committed(bucket)], created=bucket)
+
+    def _drop_bucket(self, drop: DropBucket, heads: Mapping[str, Bucket]) -> Prepared:
+        bucket = heads.get(drop.bucket)
+        if bucket is None:
+            return Prepared([NoSuchBucket(drop.bucket)])
+        if bucket.objects:
+            return Prepared([BucketNotEmpty(drop.bucket)])
+        self._log.append([], [], [bucket.instance])
+        return Prepared([Committed(bucket)], dropped=bucket)

@@ -1,0 +1,79 @@
+"""The second stage of a commit: one durable registry transaction, the only commit point; then every reader sees it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from gateway.store.errors import StoreFull, StoreReadOnly
+from gateway.store.mutations import Committed, Outcome
+from gateway.store.preparing import Prepared
+from gateway.store.shared import SharedState
+from registry import heads
+from registry.database import Database, DatabaseFailed
+from registry.heads import Bucket
+
+
+class Registrar:
+    """Moves heads, by compare-and-swap, and publishes them.
+
+    Args:
+        database: the registry.
+        buckets: the current heads by bucket name; this object is updated and read without a lock.
+        shared: where other processes see the heads.
+    """
+
+    def __init__(self, database: Database, buckets: dict[str, Bucket], shared: SharedState | None):
+        self._database = database
+        self._buckets = buckets
+        self._shared = shared
+
+    def register(self, prepared: Prepared) -> list[Outcome]:
+        """Commit the batch; it is durable and visible when this returns.
+
+        Returns:
+            The outcome of each mutation.
+
+        Raises:
+            StoreFull: the registry has no room; nothing has happened.
+            StoreReadOnly: the registry failed; it is unknown whether anything has happened.
+        """
+        if not prepared.is_empty:
+            self._transact(prepared)
+            self._publish(prepared)
+        return [outcome for outcome in prepared.outcomes if outcome is not None]
+
+    def _transact(self, prepared: Prepared) -> None:
+        try:
+            with self._database.write() as connection:
+                _write(connection, prepared)
+        except DatabaseFailed as error:
+            if error.disk_full:
+                raise StoreFull(str(error)) from error
+            raise StoreReadOnly(str(error)) from error
+
+    def _publish(self, prepared: Prepared) -> None:
+        changed, dropped = prepared.changed, prepared.dropped
+        if self._shared is not None and (changed or dropped):
+            self._shared.publish(changed, [dropped.name] if dropped else [])
+        self._buckets.update((bucket.name, bucket) for bucket in changed)
+        if dropped:
+            del self._buckets[dropped.name]
+
+
+def _write(connection: Connection, prepared: Prepared) -> None:
+    for move in prepared.moves:
+        heads.move_head(connection, move)
+    if prepared.created:
+        heads.insert_bucket(connection, prepared.created)
+    if prepared.dropped:
+        heads.delete_bucket(connection, prepared.dropped.instance, prepared.dropped.commit)
+    for _, record in prepared.puts:
+        record(connection)
+    for place, write in prepared.records:
+        try:
+            prepared.outcomes[place] = Committed(None, value=write(connection))
+        except DBAPIError:  # SQLite may have rolled back the whole batch
+            raise
+        except Exception as refusal:  # its answer; it has written nothing
+            prepared.outcomes[place] = refusal
