@@ -35,6 +35,17 @@ class BucketExists(RegistryError):
         self.name = name
 
 
+class BucketMissing(RegistryError):
+    """The bucket that something was to belong to is gone."""
+
+    def __init__(self, instance: bytes) -> None:
+        super().__init__(instance)
+        self.instance = instance
+
+    def __str__(self) -> str:
+        return f"there is no bucket instance {self.instance.hex()}"
+
+
 class HeadDamaged(RegistryError):
     """A row of the database names no possible commit or tree."""
 
@@ -106,6 +117,7 @@ _AT_COMMIT = sa.and_(
 _LOAD_ALL = sa.select(*_FIELDS)
 _INSERT = sa.insert(buckets).values({field.name: sa.bindparam(field.name) for field in _FIELDS})
 _DELETE = sa.delete(buckets).where(_AT_COMMIT)
+_EXISTS = sa.select(sa.literal(1)).where(buckets.c.instance == sa.bindparam("wanted"))
 _MOVE = (
     sa.update(buckets)
     .where(_AT_COMMIT)
@@ -142,7 +154,7 @@ def insert_bucket(connection: sa.Connection, bucket: Bucket) -> None:
 
 
 def delete_bucket(connection: sa.Connection, instance: bytes, expected_commit: CID) -> None:
-    """Remove a bucket that still stands at ``expected_commit``, and with it its uploads and their parts.
+    """Remove a bucket that still stands at ``expected_commit``, and with it its settings, uploads and parts.
 
     Raises:
         HeadMoved: it stands elsewhere or is gone.
@@ -150,6 +162,16 @@ def delete_bucket(connection: sa.Connection, instance: bytes, expected_commit: C
     result = connection.execute(_DELETE, {"at_instance": instance, "at_commit": expected_commit})
     if result.rowcount != 1:
         raise HeadMoved(instance, expected_commit)
+
+
+def require_bucket(connection: sa.Connection, instance: bytes) -> None:
+    """Make sure, for a transaction that adds something to a bucket, that the bucket is there.
+
+    Raises:
+        BucketMissing: it is gone.
+    """
+    if connection.execute(_EXISTS, {"wanted": instance}).first() is None:
+        raise BucketMissing(instance)
 
 
 def move_head(connection: sa.Connection, move: HeadMove) -> None:

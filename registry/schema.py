@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from mst.limits import CID_BYTES, INSTANCE_BYTES, KEY_BYTES_MAX, SALT_BYTES
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The newest migration this code knows."""
 
 ETAG_BYTES = 16
@@ -42,6 +42,19 @@ buckets = sa.Table(
     sa.Column("head_time_ms", sa.BigInteger, nullable=False),
     sa.Column("shipped", sa.LargeBinary(CID_BYTES)),
     sa.Column("config", sa.JSON(none_as_null=True)),
+)
+
+bucket_settings = sa.Table(
+    "bucket_settings",
+    metadata,
+    sa.Column(
+        "instance",
+        sa.LargeBinary(INSTANCE_BYTES),
+        sa.ForeignKey("buckets.instance", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
 )
 
 credentials = sa.Table(

@@ -17,21 +17,14 @@ from mst import cbor
 from mst.cid import CID
 from mst.errors import FormatError
 from registry.errors import RegistryError
-from registry.schema import buckets, parts, uploads
+from registry.heads import require_bucket
+from registry.schema import parts, uploads
 
 UPLOAD_ID_RANDOM_BYTES = 16
 PAGE_MAX = 1000
 """Most rows of one page, S3's own limit."""
 LEAVES_BYTES_MAX = 16 * 1024 * 1024
 """Longest encoded list of a part's leaves: over 300,000 leaves, where 5 GiB of 1 MiB leaves are 5,120."""
-
-
-class BucketMissing(RegistryError):
-    """The bucket an upload was to go into is gone."""
-
-    def __init__(self, instance: bytes) -> None:
-        super().__init__(f"there is no bucket instance {instance.hex()}")
-        self.instance = instance
 
 
 class UploadMissing(RegistryError):
@@ -122,7 +115,6 @@ _THE_PART = sa.and_(_OF_UPLOAD, parts.c.number == sa.bindparam("of_number"))
 
 _GET = sa.select(*_UPLOAD_FIELDS).where(uploads.c.upload_id == sa.bindparam("wanted"))
 _EXISTS = sa.select(sa.literal(1)).where(uploads.c.upload_id == sa.bindparam("wanted"))
-_BUCKET_EXISTS = sa.select(sa.literal(1)).where(buckets.c.instance == sa.bindparam("wanted"))
 _INSERT = sa.insert(uploads)
 _DELETE = sa.delete(uploads).where(uploads.c.upload_id == sa.bindparam("wanted"))
 _LIST = (
@@ -185,8 +177,7 @@ def create(
         "owner": owner,
         "meta": meta,
     }
-    if connection.execute(_BUCKET_EXISTS, {"wanted": instance}).first() is None:
-        raise BucketMissing(instance)
+    require_bucket(connection, instance)
     connection.execute(_INSERT, row)
     return Upload(upload_id, instance, key, now_ms, owner, meta)
 

@@ -12,10 +12,12 @@ from gateway.store.errors import (
     StoreReadOnly,
 )
 from mst.errors import TreeLimitError
+from registry.heads import BucketMissing
 from registry.uploads import UploadMissing
 
 _CODES: dict[type[BaseException], tuple[str, str | None]] = {
     NoSuchBucket: ("NoSuchBucket", None),
+    BucketMissing: ("NoSuchBucket", None),
     BucketNotEmpty: ("BucketNotEmpty", None),
     UploadMissing: ("NoSuchUpload", None),
     StoreFull: ("InsufficientStorage", None),

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from registry import state
+from registry import settings, state
 from registry.database import Database, DatabaseError, DatabaseFailed, DatabaseNewer, require_durable
 from registry.heads import Bucket, insert_bucket, load_all
 from registry.migrations import runner
@@ -91,6 +91,19 @@ def test_the_migrations_end_at_the_schema_of_the_code(database: Database) -> Non
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+def test_an_older_database_is_migrated_with_what_is_in_it(path: Path, make_bucket: MakeBucket) -> None:
+    with closing(Database.open(path)) as database, database.write() as connection:
+        insert_bucket(connection, make_bucket())
+        connection.execute(sa.text("DROP TABLE bucket_settings"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+    with pytest.raises(DatabaseError, match="has schema 0001"):
+        Database.open(path, read_only=True)
+    with closing(Database.open(path)) as database, database.write() as connection:
+        assert load_all(connection) == [make_bucket()]
+        settings.put(connection, instance=make_bucket().instance, name="tags", document=b"1")
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
 def test_the_schema_fits_postgresql() -> None:

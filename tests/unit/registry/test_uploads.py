@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from mst.cid import CID, DAG_CBOR, RAW
 from registry import heads, uploads
 from registry.database import Database
-from registry.heads import Bucket
-from registry.uploads import BucketMissing, Leaf, Part, PartMissing, Upload, UploadDamaged, UploadMissing
+from registry.heads import Bucket, BucketMissing
+from registry.uploads import Leaf, Part, PartMissing, Upload, UploadDamaged, UploadMissing
 
 INSTANCE = b"i" * 16
 OTHER = b"o" * 16
