@@ -43,7 +43,7 @@ async def find_source(call: Call) -> tuple[CopySource, Entry]:
 def _replaces(call: Call, directive: str) -> bool:
     value = call.headers.get(directive, "COPY").upper()
     if value not in ("COPY", "REPLACE"):
-        raise S3Error("InvalidArgument", "Unknown metadata directive.", ArgumentName=directive, ArgumentValue=value)
+        raise S3Error("InvalidArgument", "Unknown directive.", ArgumentName=directive, ArgumentValue=value)
     return value == "REPLACE"
 
 
@@ -62,9 +62,10 @@ async def _with_requested_checksum(call: Call, entry: Entry, metadata: ObjectMet
 
 
 async def copy_object(call: Call) -> web.Response:
-    """CopyObject: metadata comes along, or is replaced by the request's."""
+    """CopyObject: metadata comes along, or is replaced by the request's; tags likewise, by a directive of their own."""
     bucket = call.bucket
     replaces = _replaces(call, "x-amz-metadata-directive")
+    replaces_tags = _replaces(call, "x-amz-tagging-directive")
     check = write_check(call.headers)
     source, entry = await find_source(call)
     if entry.size > OBJECT_BYTES_MAX:
@@ -78,7 +79,8 @@ async def copy_object(call: Call) -> web.Response:
             " object's metadata, storage class, website redirect location or encryption attributes.",
         )
     stored = ObjectMetadata(await call.front.store.meta(entry))
-    metadata = stored.copied(ObjectMetadata.from_headers(call.headers), replaces=replaces)
+    asked = ObjectMetadata.from_headers(call.headers)
+    metadata = stored.copied(asked, replaces=replaces, replaces_tags=replaces_tags)
     metadata = await _with_requested_checksum(call, entry, metadata)
     copy, blocks = make_entry(entry.body, entry.size, entry.etag, call.front.clock_ms(), metadata)
     done = await call.front.store.committer.submit(Put(bucket.name, call.key, copy, blocks, check))

@@ -78,6 +78,7 @@ _KINDS: dict[str, ErrorKind] = {
     "InvalidRange": ErrorKind(416, "The requested range is not satisfiable"),
     "InvalidRequest": ErrorKind(400, "Invalid Request"),
     "InvalidStorageClass": ErrorKind(400, "The storage class you specified is not valid"),
+    "InvalidTag": ErrorKind(400, "The tag provided was not a valid tag."),
     "InvalidToken": ErrorKind(400, "The provided token is malformed or otherwise invalid."),
     "InvalidURI": ErrorKind(400, "Couldn't parse the specified URI."),
     "KeyTooLongError": ErrorKind(400, "Your key is too long"),
@@ -102,6 +103,7 @@ _KINDS: dict[str, ErrorKind] = {
     "NoSuchBucketPolicy": ErrorKind(404, "The bucket policy does not exist"),
     "NoSuchCORSConfiguration": ErrorKind(404, "The CORS configuration does not exist"),
     "NoSuchKey": ErrorKind(404, "The specified key does not exist."),
+    "NoSuchTagSet": ErrorKind(404, "The TagSet does not exist"),
     "NoSuchUpload": ErrorKind(
         404,
         "The specified upload does not exist. The upload ID may be invalid, or the upload may have"

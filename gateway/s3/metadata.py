@@ -14,6 +14,7 @@ key      type                        meaning
 ``ex``   text                        Expires, as sent
 ``um``   map of text to text         user metadata: ``x-amz-meta-<name>``, names in lower case
 ``sc``   text                        x-amz-storage-class; absent for ``STANDARD``
+``tg``   map of text to text         tags
 ``ck``   map of text to bytes        checksums: algorithm (``CRC32``, ...) to digest
 ``ckt``  text                        x-amz-checksum-type; absent for ``FULL_OBJECT``
 ``ps``   array of unsigned integers  lengths of the parts in bytes, for a multipart object
@@ -38,6 +39,8 @@ from urllib.parse import unquote_to_bytes
 from gateway.s3.checksums import Algorithm, ChecksumType, format_checksum
 from gateway.s3.errors import S3Error
 from gateway.s3.headers import Headers, has_control
+from gateway.s3.tags import HEADER as TAGGING
+from gateway.s3.tags import Tags, read_header
 from mst.cbor import Value
 
 USER_METADATA_BYTES_MAX: Final = 2048
@@ -49,10 +52,12 @@ _CONTENT_TYPE: Final = "ct"
 _CONTENT_ENCODING: Final = "ce"
 _USER: Final = "um"
 _STORAGE_CLASS: Final = "sc"
+_TAGS: Final = "tg"
 _CHECKSUMS: Final = "ck"
 _CHECKSUM_TYPE: Final = "ckt"
 _PART_SIZES: Final = "ps"
 _PART_NUMBERS: Final = "pn"
+_OF_BYTES: Final = frozenset({_CHECKSUMS, _CHECKSUM_TYPE, _PART_SIZES, _PART_NUMBERS})
 _PLAIN: Final = {
     _CONTENT_TYPE: "Content-Type",
     "cc": "Cache-Control",
@@ -102,7 +107,8 @@ class ObjectMetadata:
 
         Raises:
             S3Error: ``MetadataTooLarge`` above 2 KiB of user metadata, ``InvalidStorageClass``,
-                ``InvalidArgument`` for text that could not be sent back.
+                ``InvalidArgument`` for text that could not be sent back, and what
+                `gateway.s3.tags.read_header` raises.
         """
         stored: dict[str, Value] = {}
         for key, name in _PLAIN_REQUEST:
@@ -119,6 +125,9 @@ class ObjectMetadata:
             raise S3Error("InvalidStorageClass", StorageClassRequested=storage_class)
         if storage_class != DEFAULT_STORAGE_CLASS:
             stored[_STORAGE_CLASS] = storage_class
+        tags = read_header(headers.get(TAGGING, ""))
+        if tags:
+            stored[_TAGS] = tags
         return cls(stored)
 
     def with_checksum(
@@ -151,24 +160,35 @@ class ObjectMetadata:
                 stored[_PART_NUMBERS] = list(numbers)
         return ObjectMetadata(stored)
 
-    def copied(self, asked: ObjectMetadata, *, replaces: bool) -> ObjectMetadata:
+    def with_tags(self, tags: Tags) -> ObjectMetadata:
+        """Return this with these tags in place of any others."""
+        stored = {k: v for k, v in self.stored.items() if k != _TAGS}
+        return ObjectMetadata(stored | {_TAGS: tags} if tags else stored)
+
+    def copied(
+        self, asked: ObjectMetadata, *, replaces: bool, replaces_tags: bool
+    ) -> ObjectMetadata:
         """Return the metadata of a copy of the object.
 
-        What belongs to the bytes (checksums, parts) comes along; the rest too, unless it is replaced.
-        The storage class is always the request's.
+        What belongs to the bytes (checksums, parts) comes along; tags and the rest too, unless they
+        are replaced. The storage class is always the request's.
 
         Args:
             asked: what the copy request's own headers ask for.
             replaces: whether the metadata directive is REPLACE.
+            replaces_tags: whether the tagging directive is REPLACE.
         """
-        of_bytes = (_CHECKSUMS, _CHECKSUM_TYPE, _PART_SIZES, _PART_NUMBERS)
-        if replaces:
-            kept = {k: v for k, v in self.stored.items() if k in of_bytes}
-            return ObjectMetadata(kept | dict(asked.stored))
-        kept = {k: v for k, v in self.stored.items() if k != _STORAGE_CLASS}
-        if _STORAGE_CLASS in asked.stored:
-            kept[_STORAGE_CLASS] = asked.stored[_STORAGE_CLASS]
-        return ObjectMetadata(kept)
+
+        def comes_along(key: str) -> bool:
+            if key in _OF_BYTES:
+                return True
+            if key == _TAGS:
+                return not replaces_tags
+            return not replaces and key != _STORAGE_CLASS
+
+        kept = {k: v for k, v in self.stored.items() if comes_along(k)}
+        given = {k: v for k, v in asked.stored.items() if not comes_along(k)}
+        return ObjectMetadata(kept | given)
 
     def response_headers(self) -> dict[str, str]:
         """Return the headers that a GET or HEAD has because of it; checksums not among them."""
@@ -180,6 +200,8 @@ class ObjectMetadata:
             headers[f"{USER_PREFIX}{name}"] = encode_words(value)
         if _STORAGE_CLASS in self.stored:
             headers["x-amz-storage-class"] = self.storage_class
+        if self.tags:
+            headers["x-amz-tagging-count"] = str(len(self.tags))
         return headers
 
     @property
@@ -191,6 +213,11 @@ class ObjectMetadata:
     def storage_class(self) -> str:
         """The storage class, ``STANDARD`` by default."""
         return cast("str", self.stored.get(_STORAGE_CLASS, DEFAULT_STORAGE_CLASS))
+
+    @property
+    def tags(self) -> Tags:
+        """The object's tags."""
+        return cast("Tags", self.stored.get(_TAGS, {}))
 
     @property
     def parts(self) -> list[tuple[int, int]]:

@@ -7,7 +7,19 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from aiohttp import web
 
-from gateway.s3 import buckets, completing, copying, deleting, listing, objects, upload, upload_listing, upload_parts
+from gateway.s3 import (
+    bucket_tagging,
+    buckets,
+    completing,
+    copying,
+    deleting,
+    listing,
+    object_tagging,
+    objects,
+    upload,
+    upload_listing,
+    upload_parts,
+)
 from gateway.s3.call import Call
 from gateway.s3.errors import S3Error
 from gateway.s3.headers import Headers
@@ -44,6 +56,9 @@ _TABLE: tuple[tuple[str, Level, tuple[str, ...], str, Handler], ...] = (
     ("HEAD", "bucket", (), "HeadBucket", buckets.head_bucket),
     ("DELETE", "bucket", (), "DeleteBucket", buckets.delete_bucket),
     ("GET", "bucket", ("location",), "GetBucketLocation", buckets.get_bucket_location),
+    ("PUT", "bucket", ("tagging",), "PutBucketTagging", bucket_tagging.put_bucket_tagging),
+    ("GET", "bucket", ("tagging",), "GetBucketTagging", bucket_tagging.get_bucket_tagging),
+    ("DELETE", "bucket", ("tagging",), "DeleteBucketTagging", bucket_tagging.delete_bucket_tagging),
     ("GET", "bucket", (), "ListObjects", listing.list_objects),
     ("GET", "bucket", ("list-type",), "ListObjectsV2", listing.list_objects_v2),
     ("GET", "bucket", ("versions",), "ListObjectVersions", listing.list_object_versions),
@@ -54,6 +69,9 @@ _TABLE: tuple[tuple[str, Level, tuple[str, ...], str, Handler], ...] = (
     ("GET", "object", (), "GetObject", objects.get_object),
     ("HEAD", "object", (), "HeadObject", objects.head_object),
     ("DELETE", "object", (), "DeleteObject", deleting.delete_object),
+    ("PUT", "object", ("tagging",), "PutObjectTagging", object_tagging.put_object_tagging),
+    ("GET", "object", ("tagging",), "GetObjectTagging", object_tagging.get_object_tagging),
+    ("DELETE", "object", ("tagging",), "DeleteObjectTagging", object_tagging.delete_object_tagging),
     ("POST", "object", ("uploads",), "CreateMultipartUpload", upload.create_upload),
     ("PUT", "object", ("uploadId", "partNumber"), "UploadPart", upload_parts.upload_part),
     ("PUT", "object", ("uploadId", "partNumber", COPY), "UploadPartCopy", upload_parts.copy_part),

@@ -40,6 +40,5 @@ def refuse_unsupported(headers: Headers) -> None:
             name in _NAMES
             or name.startswith(_PREFIXES)
             or (name == "x-amz-acl" and value not in _ACLS)
-            or (name == "x-amz-tagging" and value)
         ):
             raise S3Error("NotImplemented", Header=name)

@@ -221,6 +221,24 @@ def _delete_object(element: _Element) -> DeleteObject:
     return DeleteObject(key, version_id or None, etag or None)
 
 
+def parse_tagging(document: bytes) -> list[tuple[str, str]]:
+    """Return the keys and values of a Tagging document, as written.
+
+    Raises:
+        S3Error: ``MalformedXML``.
+    """
+    root = _children(_parse(document, "Tagging"))
+    if [child.name for child in root] != ["TagSet"]:
+        raise S3Error("MalformedXML")
+    pairs: list[tuple[str, str]] = []
+    for child in _children(root[0]):
+        values = _values(child)
+        if child.name != "Tag" or values.keys() != {"Key", "Value"}:
+            raise S3Error("MalformedXML")
+        pairs.append((values["Key"], values["Value"]))
+    return pairs
+
+
 def parse_complete(document: bytes) -> tuple[CompletedPart, ...]:
     """Return the parts of a CompleteMultipartUpload request, at least one, in ascending order.
 

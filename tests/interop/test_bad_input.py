@@ -725,7 +725,6 @@ class TestTargets:
             "policyStatus",
             "cors",
             "lifecycle",
-            "tagging",
             "versioning",
             "website",
             "logging",
@@ -752,7 +751,7 @@ class TestTargets:
 
     @pytest.mark.parametrize(
         "subresource",
-        ["acl", "tagging", "retention", "legal-hold", "torrent", "restore", "select&select-type=2", "attributes"],
+        ["acl", "retention", "legal-hold", "torrent", "restore", "select&select-type=2", "attributes"],
     )
     def test_subresources_of_an_object(self, server: Any, subresource: str) -> None:
         for method in ("GET", "PUT", "POST", "DELETE"):
@@ -771,7 +770,7 @@ class TestTargets:
         [
             {"x-amz-server-side-encryption": "AES256"}, {"x-amz-server-side-encryption-customer-algorithm": "AES256"},
             {"x-amz-object-lock-mode": "COMPLIANCE"}, {"x-amz-acl": "public-read"}, {"x-amz-grant-read": "id=1"},
-            {"x-amz-tagging": "a=b"}, {"x-amz-website-redirect-location": "/x"},
+            {"x-amz-website-redirect-location": "/x"},
         ],
         ids=lambda headers: next(iter(headers)),
     )  # fmt: skip
@@ -783,6 +782,27 @@ class TestTargets:
             501,
             "NotImplemented",
         )
+
+    @pytest.mark.parametrize(
+        ("document", "code"),
+        [
+            (b"", "MalformedXML"), (b"<Tagging/>", "MalformedXML"), (b"<TagSet/>", "MalformedXML"),
+            (b"<Tagging><TagSet/><TagSet/></Tagging>", "MalformedXML"),
+            (b"<Tagging><TagSet><Tag><Key>a</Key></Tag></TagSet></Tagging>", "MalformedXML"),
+            (b"<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value><More/></Tag></TagSet></Tagging>", "MalformedXML"),
+            (b"<Tagging><TagSet><Tog><Key>a</Key><Value>1</Value></Tog></TagSet></Tagging>", "MalformedXML"),
+            (b"<Tagging><TagSet><Tag><Key></Key><Value>1</Value></Tag></TagSet></Tagging>", "InvalidTag"),
+            (b"<Tagging><TagSet><Tag><Key>&#9;</Key><Value>1</Value></Tag></TagSet></Tagging>", "InvalidTag"),
+        ],
+    )  # fmt: skip
+    def test_tagging_documents(self, server: Any, document: bytes, code: str) -> None:
+        assert_refused(server.request("PUT", "/target?tagging", body=document), 400, code)
+        assert_refused(server.request("PUT", "/target/kept?tagging", body=document), 400, code)
+
+    @pytest.mark.parametrize("header", ["a=1&a=2", "a=%zz", "a=%ff", "a=b=c", "%=1"])
+    def test_tagging_headers(self, server: Any, header: str) -> None:
+        for method, path in (("PUT", "/target/kept"), ("POST", "/target/kept?uploads")):
+            assert_refused(server.request(method, path, {"x-amz-tagging": header}), 400, "InvalidArgument")
 
     @pytest.mark.parametrize("wanted", ["21-", "21-22", "1000-2000", "-0"])
     def test_ranges(self, server: Any, wanted: str) -> None:

@@ -237,14 +237,19 @@ def test_parts_are_kept_with_their_numbers() -> None:
 
 
 def test_copies_keep_what_belongs_to_the_bytes() -> None:
-    source = metadata(content_type="a/b", x_amz_storage_class="GLACIER", x_amz_meta_a="old")
+    source = metadata(
+        content_type="a/b", x_amz_storage_class="GLACIER", x_amz_meta_a="old", x_amz_tagging="t=old"
+    )
     source = source.with_checksum(Algorithm.CRC32, bytes(4)).with_parts([1], [3])
-    asked = metadata(content_type="c/d", x_amz_storage_class="SNOW")
+    asked = metadata(content_type="c/d", x_amz_storage_class="ONEZONE_IA", x_amz_tagging="t=new")
     of_bytes = {"ck": {"CRC32": bytes(4)}, "ps": [3]}
-    assert source.copied(asked, replaces=True).stored == of_bytes | {"ct": "c/d", "sc": "SNOW"}
-    kept = of_bytes | {"ct": "a/b", "um": {"a": "old"}}
-    assert source.copied(asked, replaces=False).stored == kept | {"sc": "SNOW"}
-    assert source.copied(metadata(), replaces=False).stored == kept
+    replaced, kept = {"ct": "c/d"}, {"ct": "a/b", "um": {"a": "old"}}
+    for replaces, rest in ((True, replaced), (False, kept)):
+        for replaces_tags, tag in ((True, "new"), (False, "old")):
+            copy = source.copied(asked, replaces=replaces, replaces_tags=replaces_tags)
+            assert copy.stored == of_bytes | rest | {"sc": "ONEZONE_IA", "tg": {"t": tag}}
+    unasked = source.copied(metadata(), replaces=False, replaces_tags=True)
+    assert unasked.stored == of_bytes | kept
 
 
 @pytest.mark.parametrize(
@@ -256,7 +261,6 @@ def test_copies_keep_what_belongs_to_the_bytes() -> None:
         ("x-amz-object-lock-mode", "COMPLIANCE"),
         ("x-amz-grant-read", "id=x"),
         ("x-amz-acl", "public-read"),
-        ("x-amz-tagging", "a=b"),
         ("x-amz-website-redirect-location", "/x"),
         ("x-amz-write-offset-bytes", "3"),
         ("x-amz-expected-bucket-owner", "123456789012"),
@@ -273,7 +277,7 @@ def test_harmless_headers_pass() -> None:
         Headers(
             {
                 "x-amz-acl": "private",
-                "x-amz-tagging": "",
+                "x-amz-tagging": "a=b",
                 "x-amz-meta-a": "b",
                 "x-amz-request-payer": "requester",
             }

@@ -1,0 +1,80 @@
+"""PutObjectTagging, GetObjectTagging, DeleteObjectTagging.
+
+Tags lie in the object's entry, so changing them writes the entry anew: all else of it stays, its age and ETag too.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from aiohttp import web
+
+from gateway.s3.body import parse, read_document
+from gateway.s3.call import Call, state_headers
+from gateway.s3.entries import make_entry
+from gateway.s3.errors import S3Error
+from gateway.s3.metadata import ObjectMetadata
+from gateway.s3.tags import Tags, document_of, read_object_tags
+from gateway.s3.versions import require_null_version
+from gateway.store.mutations import Put
+from mst.entry import Entry
+
+TRIES_MAX = 16
+"""How often a change of tags begins anew because the object was replaced meanwhile."""
+
+
+class EntryChanged(Exception):
+    """The object is no longer the one that was read."""
+
+
+async def get_object_tagging(call: Call) -> web.Response:
+    """GetObjectTagging: an empty set if the object has no tags."""
+    metadata = ObjectMetadata(await call.front.store.meta(await _find(call)))
+    return call.xml(document_of(metadata.tags))
+
+
+async def put_object_tagging(call: Call) -> web.Response:
+    """PutObjectTagging: replaces all tags of the object."""
+    await _find(call)
+    tags = await parse(await read_document(call), read_object_tags)
+    return call.answer(200, headers=await _retag(call, tags))
+
+
+async def delete_object_tagging(call: Call) -> web.Response:
+    """DeleteObjectTagging: a success too if there were none."""
+    return call.answer(204, headers=await _retag(call, {}))
+
+
+async def _find(call: Call) -> Entry:
+    require_null_version(call.target.query.get("versionId"))
+    entry = await call.front.store.get(call.bucket, call.key)
+    if entry is None:
+        raise S3Error("NoSuchKey", Key=call.key_text)
+    return entry
+
+
+async def _retag(call: Call, tags: Tags) -> dict[str, str]:
+    """Give the object these tags and no others; returns the headers that tell the state it led to.
+
+    The new entry is made from one that was read before, so it may only replace exactly that one.
+
+    Raises:
+        S3Error: NoSuchKey; OperationAborted, the object was replaced again and again.
+    """
+    store = call.front.store
+    for _ in range(TRIES_MAX):
+        entry = await _find(call)
+        metadata = ObjectMetadata(await store.meta(entry)).with_tags(tags)
+        changed, blocks = make_entry(entry.body, entry.size, entry.etag, entry.mtime_ms, metadata)
+        put = Put(call.bucket_name, call.key, changed, blocks, partial(_must_be, entry))
+        try:
+            done = await store.committer.submit(put)
+        except EntryChanged:
+            continue
+        return state_headers(done.bucket)
+    raise S3Error("OperationAborted")
+
+
+def _must_be(expected: Entry, entry: Entry | None) -> None:
+    if entry != expected:
+        raise EntryChanged
