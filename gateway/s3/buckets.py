@@ -12,6 +12,7 @@ from gateway.s3.call import Call, state_headers
 from gateway.s3.errors import S3Error
 from gateway.s3.httpdate import format_iso
 from gateway.s3.listing import decode_token, encode_token, page_limit
+from gateway.s3.owners import owner_element
 from gateway.s3.page import after_key
 from gateway.s3.target import check_bucket_name
 from gateway.s3.xml import parse_create_bucket
@@ -53,8 +54,7 @@ async def list_buckets(call: Call) -> web.Response:
     )
     echo = f"<Prefix>{escape(prefix)}</Prefix>" if prefix else ""
     return call.xml(
-        f'{DECLARATION}<ListAllMyBucketsResult xmlns="{NAMESPACE}"><Owner><ID>{call.owner.owner_id}</ID>'
-        f"<DisplayName>{escape(call.owner.display_name)}</DisplayName></Owner>"
+        f'{DECLARATION}<ListAllMyBucketsResult xmlns="{NAMESPACE}">{owner_element(call)}'
         f"<Buckets>{rows}</Buckets>{token}{echo}</ListAllMyBucketsResult>"
     )
 

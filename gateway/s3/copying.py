@@ -23,6 +23,9 @@ from mst.entry import Entry
 OBJECT_BYTES_MAX = 5 * 1024**3
 """Largest object CopyObject takes, in bytes: clients copy larger ones part by part."""
 
+_CHANGES = frozenset({"x-amz-storage-class", "x-amz-website-redirect-location"})
+"""Headers that make a copy of an object to itself a change."""
+
 
 async def find_source(call: Call) -> tuple[CopySource, Entry]:
     """The object that the copy-source header names, after its conditions.
@@ -71,7 +74,7 @@ async def copy_object(call: Call) -> web.Response:
     if entry.size > OBJECT_BYTES_MAX:
         raise S3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size.")
     if (source.bucket, source.key) == (bucket.name, call.key_text) and not (
-        replaces or "x-amz-storage-class" in call.headers
+        replaces or not call.headers.keys().isdisjoint(_CHANGES)
     ):
         raise S3Error(
             "InvalidRequest",

@@ -1,14 +1,30 @@
-"""Between stored entries and S3: an object's metadata into its entry, its entry into response headers."""
+"""Between stored entries and S3: the entry that a request names, metadata into an entry, an entry into headers."""
 
 from __future__ import annotations
 
+from gateway.s3.call import Call
+from gateway.s3.errors import S3Error
 from gateway.s3.httpdate import format_http
 from gateway.s3.metadata import ObjectMetadata
+from gateway.s3.versions import require_null_version
 from mst import cbor
 from mst.block import Block
 from mst.cid import CID, DAG_CBOR
 from mst.entry import Entry
 from mst.limits import ENTRY_META_INLINE_BYTES_MAX
+
+
+async def find_object(call: Call) -> Entry:
+    """The entry of the object that the request names.
+
+    Raises:
+        S3Error: NoSuchKey, NoSuchVersion.
+    """
+    require_null_version(call.target.query.get("versionId"))
+    entry = await call.front.store.get(call.bucket, call.key)
+    if entry is None:
+        raise S3Error("NoSuchKey", Key=call.key_text)
+    return entry
 
 
 def make_entry(

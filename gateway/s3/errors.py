@@ -76,6 +76,10 @@ _KINDS: dict[str, ErrorKind] = {
         400, "The list of parts was not in ascending order. Parts must be ordered by part number."
     ),
     "InvalidRange": ErrorKind(416, "The requested range is not satisfiable"),
+    "InvalidRedirectLocation": ErrorKind(
+        400,
+        "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+    ),
     "InvalidRequest": ErrorKind(400, "Invalid Request"),
     "InvalidStorageClass": ErrorKind(400, "The storage class you specified is not valid"),
     "InvalidTag": ErrorKind(400, "The tag provided was not a valid tag."),

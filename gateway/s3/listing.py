@@ -13,6 +13,7 @@ from aiohttp import web
 from gateway.s3.call import Call
 from gateway.s3.errors import S3Error
 from gateway.s3.httpdate import format_iso
+from gateway.s3.owners import owner_element
 from gateway.s3.page import Page, collect, start_after
 from gateway.s3.xmltext import DECLARATION, NAMESPACE, escape, url_encode
 from mst.entry import etag_text, facts
@@ -22,6 +23,7 @@ KEYS_MAX = 1000
 _NUMBER_MAX = 2**31 - 1
 _DIGITS_MAX = 10
 _TOKEN_VERSION = b"\x01"
+_OPTIONAL = "x-amz-optional-object-attributes"
 
 Show: TypeAlias = Callable[[str], str]
 """How keys and prefixes appear in the XML: escaped, or percent-encoded with encoding-type=url."""
@@ -54,6 +56,12 @@ def _wanted(call: Call) -> _Wanted:
         raise S3Error(
             "InvalidArgument", "Invalid Encoding Method specified in Request",
             ArgumentName="encoding-type", ArgumentValue=encoding,
+        )  # fmt: skip
+    optional = call.headers.get(_OPTIONAL, "")
+    if optional not in ("", "RestoreStatus"):  # which no object has here: none is ever archived
+        raise S3Error(
+            "InvalidArgument", "Invalid attribute name specified.",
+            ArgumentName=_OPTIONAL, ArgumentValue=optional,
         )  # fmt: skip
     return _Wanted(
         query.get("prefix", "").encode(),
@@ -96,7 +104,7 @@ async def list_objects(call: Call) -> web.Response:
         f'{DECLARATION}<ListBucketResult xmlns="{NAMESPACE}"><Name>{call.bucket_name}</Name>'
         f"{wanted.head()}<Marker>{wanted.show(marker)}</Marker>{next_marker}"
         f"<MaxKeys>{wanted.limit}</MaxKeys>{_truncated(page)}"
-        f"{_contents(page, wanted.show, _owner(call))}{_prefixes(page, wanted.show)}</ListBucketResult>"
+        f"{_contents(page, wanted.show, owner_element(call))}{_prefixes(page, wanted.show)}</ListBucketResult>"
     )
 
 
@@ -119,7 +127,7 @@ async def list_objects_v2(call: Call) -> web.Response:
         echo += f"<NextContinuationToken>{encode_token(page.resume)}</NextContinuationToken>"
     if after:
         echo += f"<StartAfter>{wanted.show(after)}</StartAfter>"
-    owner = _owner(call) if query.get("fetch-owner") == "true" else ""
+    owner = owner_element(call) if query.get("fetch-owner") == "true" else ""
     return call.xml(
         f'{DECLARATION}<ListBucketResult xmlns="{NAMESPACE}"><Name>{call.bucket_name}</Name>'
         f"{wanted.head()}{echo}<KeyCount>{len(page.rows) + len(page.prefixes)}</KeyCount>"
@@ -149,7 +157,7 @@ async def list_object_versions(call: Call) -> web.Response:
         markers += f"<NextKeyMarker>{wanted.show(page.last.decode())}</NextKeyMarker>"
         if page.rows and page.rows[-1][0] == page.last:
             markers += "<NextVersionIdMarker>null</NextVersionIdMarker>"
-    owner = _owner(call)
+    owner = owner_element(call)
     rows = "".join(
         f"<Version><Key>{wanted.show(key.decode())}</Key><VersionId>null</VersionId><IsLatest>true</IsLatest>"
         f"{_facts(value)}{owner}</Version>"
@@ -192,11 +200,6 @@ def _prefixes(page: Page, show: Show) -> str:
 
 def _truncated(page: Page) -> str:
     return f"<IsTruncated>{'false' if page.resume is None else 'true'}</IsTruncated>"
-
-
-def _owner(call: Call) -> str:
-    owner = call.owner
-    return f"<Owner><ID>{owner.owner_id}</ID><DisplayName>{escape(owner.display_name)}</DisplayName></Owner>"
 
 
 def encode_token(resume: bytes) -> str:

@@ -14,6 +14,7 @@ key      type                        meaning
 ``ex``   text                        Expires, as sent
 ``um``   map of text to text         user metadata: ``x-amz-meta-<name>``, names in lower case
 ``sc``   text                        x-amz-storage-class; absent for ``STANDARD``
+``wr``   text                        x-amz-website-redirect-location
 ``tg``   map of text to text         tags
 ``ck``   map of text to bytes        checksums: algorithm (``CRC32``, ...) to digest
 ``ckt``  text                        x-amz-checksum-type; absent for ``FULL_OBJECT``
@@ -23,7 +24,8 @@ key      type                        meaning
 
 Only the headers named here can reach a stored object: nothing a client sends can stand for state of
 ours (CVE-2026-34204). Values are text. Non-ASCII user metadata comes in as UTF-8 or as RFC 2047
-encoded words and goes out as encoded words, as Amazon S3 does.
+encoded words and goes out as encoded words, as Amazon S3 does; what was hidden in such words and is
+unfit for any header is kept and only counted, in x-amz-missing-meta.
 """
 
 from __future__ import annotations
@@ -47,11 +49,13 @@ USER_METADATA_BYTES_MAX: Final = 2048
 DEFAULT_CONTENT_TYPE: Final = "binary/octet-stream"
 DEFAULT_STORAGE_CLASS: Final = "STANDARD"
 USER_PREFIX: Final = "x-amz-meta-"
+REDIRECT_BYTES_MAX: Final = 2048
 
 _CONTENT_TYPE: Final = "ct"
 _CONTENT_ENCODING: Final = "ce"
 _USER: Final = "um"
 _STORAGE_CLASS: Final = "sc"
+_REDIRECT: Final = "wr"
 _TAGS: Final = "tg"
 _CHECKSUMS: Final = "ck"
 _CHECKSUM_TYPE: Final = "ckt"
@@ -68,17 +72,17 @@ _PLAIN: Final = {
 }
 _PLAIN_REQUEST: Final = tuple((key, name.lower()) for key, name in _PLAIN.items())
 _OVERRIDES: Final = {f"response-{name.lower()}": name for name in _PLAIN.values()}
+_REDIRECT_HEADER: Final = "x-amz-website-redirect-location"
+_REDIRECT_STARTS: Final = ("/", "http://", "https://")
+# What a general purpose bucket takes; the others belong to other kinds of bucket.
 _STORAGE_CLASSES: Final = frozenset(
     {
         "DEEP_ARCHIVE",
-        "EXPRESS_ONEZONE",
         "GLACIER",
         "GLACIER_IR",
         "INTELLIGENT_TIERING",
         "ONEZONE_IA",
-        "OUTPOSTS",
         "REDUCED_REDUNDANCY",
-        "SNOW",
         "STANDARD",
         "STANDARD_IA",
     }
@@ -107,8 +111,8 @@ class ObjectMetadata:
 
         Raises:
             S3Error: ``MetadataTooLarge`` above 2 KiB of user metadata, ``InvalidStorageClass``,
-                ``InvalidArgument`` for text that could not be sent back, and what
-                `gateway.s3.tags.read_header` raises.
+                ``InvalidRedirectLocation``, ``InvalidArgument`` for user metadata without a name, and
+                what `gateway.s3.tags.read_header` raises.
         """
         stored: dict[str, Value] = {}
         for key, name in _PLAIN_REQUEST:
@@ -125,6 +129,9 @@ class ObjectMetadata:
             raise S3Error("InvalidStorageClass", StorageClassRequested=storage_class)
         if storage_class != DEFAULT_STORAGE_CLASS:
             stored[_STORAGE_CLASS] = storage_class
+        redirect = headers.get(_REDIRECT_HEADER)
+        if redirect:
+            stored[_REDIRECT] = _checked_redirect(redirect)
         tags = read_header(headers.get(TAGGING, ""))
         if tags:
             stored[_TAGS] = tags
@@ -171,7 +178,7 @@ class ObjectMetadata:
         """Return the metadata of a copy of the object.
 
         What belongs to the bytes (checksums, parts) comes along; tags and the rest too, unless they
-        are replaced. The storage class is always the request's.
+        are replaced. Storage class and website redirect are always the request's.
 
         Args:
             asked: what the copy request's own headers ask for.
@@ -184,7 +191,7 @@ class ObjectMetadata:
                 return True
             if key == _TAGS:
                 return not replaces_tags
-            return not replaces and key != _STORAGE_CLASS
+            return not replaces and key not in (_STORAGE_CLASS, _REDIRECT)
 
         kept = {k: v for k, v in self.stored.items() if comes_along(k)}
         given = {k: v for k, v in asked.stored.items() if not comes_along(k)}
@@ -196,8 +203,16 @@ class ObjectMetadata:
         for key, name in _PLAIN.items():
             if key in self.stored:
                 headers[name] = cast("str", self.stored[key])
+        missing = 0
         for name, value in self.user.items():
-            headers[f"{USER_PREFIX}{name}"] = encode_words(value)
+            if has_control(value):
+                missing += 1
+            else:
+                headers[f"{USER_PREFIX}{name}"] = encode_words(value)
+        if missing:
+            headers["x-amz-missing-meta"] = str(missing)
+        if _REDIRECT in self.stored:
+            headers[_REDIRECT_HEADER] = cast("str", self.stored[_REDIRECT])
         if _STORAGE_CLASS in self.stored:
             headers["x-amz-storage-class"] = self.storage_class
         if self.tags:
@@ -262,13 +277,24 @@ def _user_metadata(headers: Headers) -> dict[str, Value]:
         if header.startswith(USER_PREFIX):
             name = header[len(USER_PREFIX) :]
             text = decode_words(value)
-            if not name or has_control(text):
+            if not name:
                 raise S3Error("InvalidArgument", "Invalid user metadata.", ArgumentName=header)
             size_bytes += len(name.encode()) + len(text.encode())
             user[name] = text
     if size_bytes > USER_METADATA_BYTES_MAX:
         raise S3Error("MetadataTooLarge", Size=size_bytes, MaxSizeAllowed=USER_METADATA_BYTES_MAX)
     return user
+
+
+def _checked_redirect(location: str) -> str:
+    if not location.startswith(_REDIRECT_STARTS):
+        raise S3Error("InvalidRedirectLocation")
+    if len(location.encode()) > REDIRECT_BYTES_MAX:
+        raise S3Error(
+            "InvalidRedirectLocation",
+            f"The length of website redirect location cannot exceed {REDIRECT_BYTES_MAX} characters.",
+        )
+    return location
 
 
 def overrides(query: Mapping[str, str]) -> dict[str, str]:

@@ -11,11 +11,10 @@ from aiohttp import web
 
 from gateway.s3.body import parse, read_document
 from gateway.s3.call import Call, state_headers
-from gateway.s3.entries import make_entry
+from gateway.s3.entries import find_object, make_entry
 from gateway.s3.errors import S3Error
 from gateway.s3.metadata import ObjectMetadata
 from gateway.s3.tags import Tags, document_of, read_object_tags
-from gateway.s3.versions import require_null_version
 from gateway.store.mutations import Put
 from mst.entry import Entry
 
@@ -29,13 +28,13 @@ class EntryChanged(Exception):
 
 async def get_object_tagging(call: Call) -> web.Response:
     """GetObjectTagging: an empty set if the object has no tags."""
-    metadata = ObjectMetadata(await call.front.store.meta(await _find(call)))
+    metadata = ObjectMetadata(await call.front.store.meta(await find_object(call)))
     return call.xml(document_of(metadata.tags))
 
 
 async def put_object_tagging(call: Call) -> web.Response:
     """PutObjectTagging: replaces all tags of the object."""
-    await _find(call)
+    await find_object(call)
     tags = await parse(await read_document(call), read_object_tags)
     return call.answer(200, headers=await _retag(call, tags))
 
@@ -43,14 +42,6 @@ async def put_object_tagging(call: Call) -> web.Response:
 async def delete_object_tagging(call: Call) -> web.Response:
     """DeleteObjectTagging: a success too if there were none."""
     return call.answer(204, headers=await _retag(call, {}))
-
-
-async def _find(call: Call) -> Entry:
-    require_null_version(call.target.query.get("versionId"))
-    entry = await call.front.store.get(call.bucket, call.key)
-    if entry is None:
-        raise S3Error("NoSuchKey", Key=call.key_text)
-    return entry
 
 
 async def _retag(call: Call, tags: Tags) -> dict[str, str]:
@@ -63,7 +54,7 @@ async def _retag(call: Call, tags: Tags) -> dict[str, str]:
     """
     store = call.front.store
     for _ in range(TRIES_MAX):
-        entry = await _find(call)
+        entry = await find_object(call)
         metadata = ObjectMetadata(await store.meta(entry)).with_tags(tags)
         changed, blocks = make_entry(entry.body, entry.size, entry.etag, entry.mtime_ms, metadata)
         put = Put(call.bucket_name, call.key, changed, blocks, partial(_must_be, entry))

@@ -7,12 +7,12 @@ from aiohttp import web
 
 from gateway.s3.body import receive
 from gateway.s3.call import Call, state_headers
-from gateway.s3.entries import identity_headers, make_entry, quoted_etag
+from gateway.s3.entries import find_object, identity_headers, make_entry, quoted_etag
 from gateway.s3.errors import S3Error
 from gateway.s3.metadata import ObjectMetadata, overrides
+from gateway.s3.parts import part_range
 from gateway.s3.preconditions import check_read, range_applies, write_check
 from gateway.s3.ranges import ByteRange, parse_range
-from gateway.s3.versions import require_null_version
 from gateway.store.errors import BlockCorrupt, BlockMissing
 from gateway.store.mutations import Put
 from mst.entry import Entry
@@ -47,7 +47,7 @@ async def head_object(call: Call) -> web.Response:
 
 
 async def get_object(call: Call) -> web.StreamResponse:
-    """GetObject: the whole object or one range of it, every block verified before a byte of it is sent."""
+    """GetObject: the whole object, one range or one part of it, every block verified before a byte of it is sent."""
     entry, headers, chosen = await _prepare(call)
     status = 206 if chosen else 200
     start, stop = chosen or ByteRange(0, entry.size)
@@ -80,25 +80,37 @@ async def _prepare(call: Call) -> tuple[Entry, dict[str, str], ByteRange | None]
     """Find the object, evaluate the conditions, choose the range; the headers say what will be sent.
 
     Raises:
-        S3Error: NoSuchKey, NoSuchVersion, PreconditionFailed, NotModified, InvalidRange.
+        S3Error: NoSuchKey, NoSuchVersion, PreconditionFailed, NotModified, and what `_choose` raises.
     """
-    require_null_version(call.target.query.get("versionId"))
-    store = call.front.store
-    entry = await store.get(call.bucket, call.key)
-    if entry is None:
-        raise S3Error("NoSuchKey", Key=call.key_text)
-    etag = entry.etag_text
-    check_read(call.headers, etag, entry.mtime_ms)
-    metadata = ObjectMetadata(await store.meta(entry))
+    entry = await find_object(call)
+    check_read(call.headers, entry.etag_text, entry.mtime_ms)
+    metadata = ObjectMetadata(await call.front.store.meta(entry))
     headers = identity_headers(entry) | metadata.response_headers()
     if call.target.query:
         headers |= overrides(call.target.query)
-    wanted = call.headers.get("range")
-    chosen = None
-    if wanted is not None and range_applies(call.headers, etag, entry.mtime_ms):
-        chosen = parse_range(wanted, entry.size)
+    chosen = _choose(call, entry, metadata)
     if chosen is not None:
         headers["Content-Range"] = chosen.content_range(entry.size)
-    elif call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
+    of_part = "partNumber" in call.target.query
+    if of_part and metadata.parts:
+        headers["x-amz-mp-parts-count"] = str(len(metadata.parts))
+    whole = chosen is None or (of_part and chosen == (0, entry.size))
+    if whole and call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
         headers |= metadata.checksum_headers()
     return entry, headers, chosen
+
+
+def _choose(call: Call, entry: Entry, metadata: ObjectMetadata) -> ByteRange | None:
+    """What the request wants of the object: one part, one range, or None for all of it.
+
+    Raises:
+        S3Error: InvalidRange, InvalidPartNumber, InvalidArgument for no part number, InvalidRequest for both.
+    """
+    wanted, number = call.headers.get("range"), call.target.query.get("partNumber")
+    if number is not None:
+        if wanted is not None:
+            raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
+        return part_range(number, metadata.parts, entry.size)
+    if wanted is None or not range_applies(call.headers, entry.etag_text, entry.mtime_ms):
+        return None
+    return parse_range(wanted, entry.size)

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from aiohttp import web
 
 from gateway.s3 import (
+    attributes,
     bucket_tagging,
     buckets,
     completing,
@@ -67,7 +68,10 @@ _TABLE: tuple[tuple[str, Level, tuple[str, ...], str, Handler], ...] = (
     ("PUT", "object", (), "PutObject", objects.put_object),
     ("PUT", "object", (COPY,), "CopyObject", copying.copy_object),
     ("GET", "object", (), "GetObject", objects.get_object),
+    ("GET", "object", ("partNumber",), "GetObject", objects.get_object),
     ("HEAD", "object", (), "HeadObject", objects.head_object),
+    ("HEAD", "object", ("partNumber",), "HeadObject", objects.head_object),
+    ("GET", "object", ("attributes",), "GetObjectAttributes", attributes.get_object_attributes),
     ("DELETE", "object", (), "DeleteObject", deleting.delete_object),
     ("PUT", "object", ("tagging",), "PutObjectTagging", object_tagging.put_object_tagging),
     ("GET", "object", ("tagging",), "GetObjectTagging", object_tagging.get_object_tagging),

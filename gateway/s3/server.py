@@ -19,6 +19,7 @@ from gateway.s3.call import Call, Front
 from gateway.s3.connection import HttpServer, new_request_id, refusal
 from gateway.s3.failures import as_s3_error
 from gateway.s3.headers import Headers, fold, with_hoisted
+from gateway.s3.owners import check_expected_owner
 from gateway.s3.routes import find_route
 from gateway.s3.sigv4 import Authenticator, Verified
 from gateway.s3.target import Target, parse_target
@@ -91,6 +92,7 @@ class S3Server:
             refuse_unsupported(headers)
             common = {"x-amz-request-id": request_id, "Server": "ms3t"}
             call = Call(self._front, request, request_id, target, headers, verified, common)
+            check_expected_owner(call)
             response = await route.handler(call)
         except Exception as error:
             response = self._refuse(request, request_id, error)

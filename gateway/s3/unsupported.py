@@ -17,14 +17,7 @@ _PREFIXES: Final = (
     "x-amz-object-lock-",
     "x-amz-grant-",
 )
-_NAMES: Final = frozenset(
-    {
-        "x-amz-expected-bucket-owner",
-        "x-amz-source-expected-bucket-owner",
-        "x-amz-website-redirect-location",
-        "x-amz-write-offset-bytes",
-    }
-)
+_WRITE_OFFSET: Final = "x-amz-write-offset-bytes"
 # What everybody's objects are here anyway.
 _ACLS: Final = frozenset({"private", "bucket-owner-read", "bucket-owner-full-control"})
 
@@ -37,7 +30,7 @@ def refuse_unsupported(headers: Headers) -> None:
     """
     for name, value in headers.items():
         if name[:6] == "x-amz-" and (
-            name in _NAMES
+            name == _WRITE_OFFSET
             or name.startswith(_PREFIXES)
             or (name == "x-amz-acl" and value not in _ACLS)
         ):

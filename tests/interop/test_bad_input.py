@@ -751,7 +751,7 @@ class TestTargets:
 
     @pytest.mark.parametrize(
         "subresource",
-        ["acl", "retention", "legal-hold", "torrent", "restore", "select&select-type=2", "attributes"],
+        ["acl", "retention", "legal-hold", "torrent", "restore", "select&select-type=2"],
     )
     def test_subresources_of_an_object(self, server: Any, subresource: str) -> None:
         for method in ("GET", "PUT", "POST", "DELETE"):
@@ -770,7 +770,6 @@ class TestTargets:
         [
             {"x-amz-server-side-encryption": "AES256"}, {"x-amz-server-side-encryption-customer-algorithm": "AES256"},
             {"x-amz-object-lock-mode": "COMPLIANCE"}, {"x-amz-acl": "public-read"}, {"x-amz-grant-read": "id=1"},
-            {"x-amz-website-redirect-location": "/x"},
         ],
         ids=lambda headers: next(iter(headers)),
     )  # fmt: skip

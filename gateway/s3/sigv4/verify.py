@@ -60,7 +60,7 @@ class Authenticator:
                 f"{S3Error(claim.error_code).message} The region '{terms.region}' is wrong;"
                 f" expecting '{self.region}'",
                 Region=self.region,
-            )
+            ).with_headers({"x-amz-bucket-region": self.region})  # an answer to HEAD has nothing but headers
         payload, payload_sha256 = parse_payload(claim.payload)
         _refuse_unsigned(terms, headers)
         tail = f"{header_block(terms.names, headers)}\n\n{terms.signed_headers}\n{claim.payload}"

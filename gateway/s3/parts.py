@@ -1,0 +1,45 @@
+"""One part of a stored object: which bytes of it the ``partNumber`` of a read names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.s3.errors import S3Error
+from gateway.s3.ranges import ByteRange
+from gateway.s3.xml import PARTS_MAX
+
+_DIGITS_MAX: Final = len(str(PARTS_MAX))
+
+
+def part_range(number: str, parts: Sequence[tuple[int, int]], size: int) -> ByteRange | None:
+    """Return the bytes of a part, None for a part without any, of which HTTP has no range.
+
+    Args:
+        number: the parameter's value.
+        parts: (number, length in bytes) of each part; nothing for an object that was uploaded whole,
+            which is its own part 1.
+        size: the object's length in bytes.
+
+    Raises:
+        S3Error: ``InvalidArgument`` for no number from 1 to 10,000, ``InvalidPartNumber`` when the
+            object has no such part.
+    """
+    wanted = _parse(number)
+    start = 0
+    for found, length in parts or [(1, size)]:
+        if found == wanted:
+            return ByteRange(start, start + length) if length else None
+        start += length
+    raise S3Error("InvalidPartNumber", PartNumberRequested=wanted, ActualPartCount=len(parts) or 1)
+
+
+def _parse(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX and 1 <= int(text) <= PARTS_MAX):
+        raise S3Error(
+            "InvalidArgument",
+            f"Part number must be an integer between 1 and {PARTS_MAX}, inclusive",
+            ArgumentName="partNumber",
+            ArgumentValue=text,
+        )
+    return int(text)
