@@ -103,10 +103,15 @@ _KINDS: dict[str, ErrorKind] = {
         405, "The specified method is not allowed against this resource."
     ),
     "MissingContentLength": ErrorKind(411, "You must provide the Content-Length HTTP header."),
+    "MissingSecurityHeader": ErrorKind(400, "Your request was missing a required header"),
     "NoSuchBucket": ErrorKind(404, "The specified bucket does not exist"),
     "NoSuchBucketPolicy": ErrorKind(404, "The bucket policy does not exist"),
     "NoSuchCORSConfiguration": ErrorKind(404, "The CORS configuration does not exist"),
     "NoSuchKey": ErrorKind(404, "The specified key does not exist."),
+    "NoSuchLifecycleConfiguration": ErrorKind(404, "The lifecycle configuration does not exist"),
+    "NoSuchPublicAccessBlockConfiguration": ErrorKind(
+        404, "The public access block configuration was not found"
+    ),
     "NoSuchTagSet": ErrorKind(404, "The TagSet does not exist"),
     "NoSuchUpload": ErrorKind(
         404,
@@ -114,17 +119,29 @@ _KINDS: dict[str, ErrorKind] = {
         " been aborted or completed.",
     ),
     "NoSuchVersion": ErrorKind(404, "The specified version does not exist."),
+    "NoSuchWebsiteConfiguration": ErrorKind(
+        404, "The specified bucket does not have a website configuration"
+    ),
     "NotImplemented": ErrorKind(
         501, "A header or query you provided implies functionality that is not implemented."
     ),
     "NotModified": ErrorKind(304, "Not Modified"),
+    "ObjectLockConfigurationNotFoundError": ErrorKind(
+        404, "Object Lock configuration does not exist for this bucket"
+    ),
     "OperationAborted": ErrorKind(
         409,
         "A conflicting conditional operation is currently in progress against this resource."
         " Please try again.",
     ),
+    "OwnershipControlsNotFoundError": ErrorKind(
+        404, "The bucket ownership controls were not found"
+    ),
     "PreconditionFailed": ErrorKind(
         412, "At least one of the pre-conditions you specified did not hold"
+    ),
+    "ReplicationConfigurationNotFoundError": ErrorKind(
+        404, "The replication configuration was not found"
     ),
     "RequestHeaderSectionTooLarge": ErrorKind(
         400,
@@ -138,6 +155,9 @@ _KINDS: dict[str, ErrorKind] = {
         400,
         "Your socket connection to the server was not read from or written to within the timeout"
         " period.",
+    ),
+    "ServerSideEncryptionConfigurationNotFoundError": ErrorKind(
+        404, "The server side encryption configuration was not found"
     ),
     "ServiceUnavailable": ErrorKind(503, "Service is unable to handle request."),
     "SignatureDoesNotMatch": ErrorKind(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Literal, NamedTuple, TypeAlias
 
 from aiohttp import web
 
 from gateway.s3 import (
+    acl,
     attributes,
     bucket_tagging,
     buckets,
@@ -17,6 +19,7 @@ from gateway.s3 import (
     listing,
     object_tagging,
     objects,
+    unconfigured,
     upload,
     upload_listing,
     upload_parts,
@@ -60,6 +63,8 @@ _TABLE: tuple[tuple[str, Level, tuple[str, ...], str, Handler], ...] = (
     ("PUT", "bucket", ("tagging",), "PutBucketTagging", bucket_tagging.put_bucket_tagging),
     ("GET", "bucket", ("tagging",), "GetBucketTagging", bucket_tagging.get_bucket_tagging),
     ("DELETE", "bucket", ("tagging",), "DeleteBucketTagging", bucket_tagging.delete_bucket_tagging),
+    ("PUT", "bucket", ("acl",), "PutBucketAcl", acl.put_bucket_acl),
+    ("GET", "bucket", ("acl",), "GetBucketAcl", acl.get_bucket_acl),
     ("GET", "bucket", (), "ListObjects", listing.list_objects),
     ("GET", "bucket", ("list-type",), "ListObjectsV2", listing.list_objects_v2),
     ("GET", "bucket", ("versions",), "ListObjectVersions", listing.list_object_versions),
@@ -73,6 +78,8 @@ _TABLE: tuple[tuple[str, Level, tuple[str, ...], str, Handler], ...] = (
     ("HEAD", "object", ("partNumber",), "HeadObject", objects.head_object),
     ("GET", "object", ("attributes",), "GetObjectAttributes", attributes.get_object_attributes),
     ("DELETE", "object", (), "DeleteObject", deleting.delete_object),
+    ("PUT", "object", ("acl",), "PutObjectAcl", acl.put_object_acl),
+    ("GET", "object", ("acl",), "GetObjectAcl", acl.get_object_acl),
     ("PUT", "object", ("tagging",), "PutObjectTagging", object_tagging.put_object_tagging),
     ("GET", "object", ("tagging",), "GetObjectTagging", object_tagging.get_object_tagging),
     ("DELETE", "object", ("tagging",), "DeleteObjectTagging", object_tagging.delete_object_tagging),
@@ -82,6 +89,12 @@ _TABLE: tuple[tuple[str, Level, tuple[str, ...], str, Handler], ...] = (
     ("GET", "object", ("uploadId",), "ListParts", upload_listing.list_parts),
     ("POST", "object", ("uploadId",), "CompleteMultipartUpload", completing.complete_upload),
     ("DELETE", "object", ("uploadId",), "AbortMultipartUpload", upload.abort_upload),
+    *(("GET", "bucket", (it.subresource,), it.reads, partial(unconfigured.read, it)) for it in unconfigured.ABSENT),
+    *(
+        ("DELETE", "bucket", (it.subresource,), it.deletes, unconfigured.delete)
+        for it in unconfigured.ABSENT
+        if it.deletes
+    ),
 )
 
 ROUTES = {

@@ -18,20 +18,28 @@ _PREFIXES: Final = (
     "x-amz-grant-",
 )
 _WRITE_OFFSET: Final = "x-amz-write-offset-bytes"
+_ACL: Final = "x-amz-acl"
 # What everybody's objects are here anyway.
 _ACLS: Final = frozenset({"private", "bucket-owner-read", "bucket-owner-full-control"})
+_OTHER_ACLS: Final = frozenset(
+    {"public-read", "public-read-write", "authenticated-read", "aws-exec-read", "log-delivery-write"}
+)
 
 
 def refuse_unsupported(headers: Headers) -> None:
     """Refuse a request that asks for what would not happen.
 
     Raises:
-        S3Error: ``NotImplemented``, with the header named.
+        S3Error: ``NotImplemented``, with the header named; ``InvalidArgument`` for an ACL that S3 does
+            not know either.
     """
+    acl = headers.get(_ACL)
+    if acl is not None and acl not in _ACLS and acl not in _OTHER_ACLS:
+        raise S3Error("InvalidArgument", ArgumentName=_ACL, ArgumentValue=acl)
     for name, value in headers.items():
         if name[:6] == "x-amz-" and (
             name == _WRITE_OFFSET
             or name.startswith(_PREFIXES)
-            or (name == "x-amz-acl" and value not in _ACLS)
+            or (name == _ACL and value not in _ACLS)
         ):
             raise S3Error("NotImplemented", Header=name)

@@ -720,38 +720,41 @@ class TestTargets:
     @pytest.mark.parametrize(
         "subresource",
         [
-            "acl",
-            "policy",
-            "policyStatus",
-            "cors",
-            "lifecycle",
-            "versioning",
-            "website",
-            "logging",
-            "notification",
-            "replication",
-            "encryption",
-            "object-lock",
-            "ownershipControls",
-            "publicAccessBlock",
-            "requestPayment",
-            "accelerate",
-            "analytics",
-            "analytics&id=1",
-            "inventory&id=1",
-            "metrics&id=1",
-            "intelligent-tiering&id=1",
-            "abac",
-            "metadataTable",
+            "analytics", "analytics&id=1", "inventory&id=1", "metrics&id=1", "intelligent-tiering&id=1", "abac",
+            "metadataTable", "metadataConfiguration", "session",
         ],
-    )
+    )  # fmt: skip
     def test_subresources_of_a_bucket(self, server: Any, subresource: str) -> None:
-        for method in ("GET", "PUT", "DELETE"):
+        for method in ("GET", "PUT", "POST", "DELETE"):
             assert_refused(server.request(method, f"/target?{subresource}"), 501, "NotImplemented")
 
     @pytest.mark.parametrize(
         "subresource",
-        ["acl", "retention", "legal-hold", "torrent", "restore", "select&select-type=2"],
+        [
+            "policy", "policyStatus", "cors", "lifecycle", "versioning", "website", "logging", "notification",
+            "replication", "encryption", "object-lock", "ownershipControls", "publicAccessBlock", "requestPayment",
+            "accelerate",
+        ],
+    )  # fmt: skip
+    def test_what_cannot_be_configured(self, server: Any, subresource: str) -> None:
+        for method in ("PUT", "POST"):
+            assert_refused(server.request(method, f"/target?{subresource}", body=b"<x/>"), 501, "NotImplemented")
+
+    @pytest.mark.parametrize("path", ["/target?acl", "/target/kept?acl"])
+    def test_acls_that_nothing_has(self, server: Any, path: str) -> None:
+        def put(headers: dict[str, str], body: bytes = b"") -> Any:
+            return server.request("PUT", path, headers, body)
+
+        assert_refused(put({"x-amz-acl": "public-read"}), 501, "NotImplemented")
+        assert_refused(put({"x-amz-grant-read": "id=1"}), 501, "NotImplemented")
+        assert_refused(put({}, b"<AccessControlPolicy/>"), 501, "NotImplemented")
+        assert_refused(put({"x-amz-acl": "private"}, b"<AccessControlPolicy/>"), 501, "NotImplemented")
+        assert_refused(put({"x-amz-acl": "public-ready"}), 400, "InvalidArgument")
+        assert_refused(put({}), 400, "MissingSecurityHeader")
+
+    @pytest.mark.parametrize(
+        "subresource",
+        ["retention", "legal-hold", "torrent", "restore", "select&select-type=2"],
     )
     def test_subresources_of_an_object(self, server: Any, subresource: str) -> None:
         for method in ("GET", "PUT", "POST", "DELETE"):
@@ -882,7 +885,7 @@ class TestHttp:
             assert b"HTTP/1.1 204" not in first + rest
         assert server.request("GET", "/target/kept").body == KEPT
 
-    @pytest.mark.parametrize("path", ["/no-such-bucket/k", "/target/" + "k" * 1025, "/UPPER/k", "/target/k?acl"])
+    @pytest.mark.parametrize("path", ["/no-such-bucket/k", "/target/" + "k" * 1025, "/UPPER/k", "/target/k?torrent"])
     def test_expect_of_other_refusals(self, server: Any, path: str) -> None:
         headers = server.signed("PUT", path, body=b"new") | {"Expect": "100-Continue"}
         with server.connect() as connection:
