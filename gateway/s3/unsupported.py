@@ -11,13 +11,15 @@ from typing import Final
 from gateway.s3.errors import S3Error
 from gateway.s3.headers import Headers
 
-_PREFIXES: Final = (
+PREFIXES: Final = (
     "x-amz-server-side-encryption",
     "x-amz-copy-source-server-side-encryption",
     "x-amz-object-lock-",
     "x-amz-grant-",
+    "x-amz-write-offset-bytes",
 )
-_WRITE_OFFSET: Final = "x-amz-write-offset-bytes"
+"""What the names of refused headers begin with."""
+
 _ACL: Final = "x-amz-acl"
 # What everybody's objects are here anyway.
 _ACLS: Final = frozenset({"private", "bucket-owner-read", "bucket-owner-full-control"})
@@ -38,8 +40,6 @@ def refuse_unsupported(headers: Headers) -> None:
         raise S3Error("InvalidArgument", ArgumentName=_ACL, ArgumentValue=acl)
     for name, value in headers.items():
         if name[:6] == "x-amz-" and (
-            name == _WRITE_OFFSET
-            or name.startswith(_PREFIXES)
-            or (name == _ACL and value not in _ACLS)
+            name.startswith(PREFIXES) or (name == _ACL and value not in _ACLS)
         ):
             raise S3Error("NotImplemented", Header=name)

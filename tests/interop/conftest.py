@@ -30,6 +30,7 @@ from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
 BIN = Path(sys.executable).parent
 SETTINGS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
@@ -485,6 +486,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def s3(server: Server) -> Any:
     """A boto3 client of that server."""
     return server.boto3()
+
+
+@contextlib.contextmanager
+def _refused(code: str, status: int) -> Iterator[None]:
+    with pytest.raises(ClientError) as caught:
+        yield
+    error = caught.value.response
+    assert (error["Error"]["Code"], error["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
+
+
+@pytest.fixture(scope="session")
+def refused() -> Callable[[str, int], contextlib.AbstractContextManager[None]]:
+    """`with refused(code, status):` expects boto3 to be refused; an answer to HEAD has only its status as code."""
+    return _refused
 
 
 _bucket_numbers = iter(range(10**9))

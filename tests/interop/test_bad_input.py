@@ -721,7 +721,8 @@ class TestTargets:
         "subresource",
         [
             "analytics", "analytics&id=1", "inventory&id=1", "metrics&id=1", "intelligent-tiering&id=1", "abac",
-            "metadataTable", "metadataConfiguration", "session",
+            "metadataTable", "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable",
+            "metadataAnnotationTable", "session",
         ],
     )  # fmt: skip
     def test_subresources_of_a_bucket(self, server: Any, subresource: str) -> None:
@@ -754,11 +755,18 @@ class TestTargets:
 
     @pytest.mark.parametrize(
         "subresource",
-        ["retention", "legal-hold", "torrent", "restore", "select&select-type=2"],
-    )
+        [
+            "retention", "legal-hold", "torrent", "restore", "select&select-type=2", "annotation", "encryption",
+            "renameObject",
+        ],
+    )  # fmt: skip
     def test_subresources_of_an_object(self, server: Any, subresource: str) -> None:
         for method in ("GET", "PUT", "POST", "DELETE"):
             assert_refused(server.request(method, f"/target/kept?{subresource}"), 501, "NotImplemented")
+
+    def test_forms(self, server: Any) -> None:
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        assert_refused(server.request("POST", "/target", headers, b"--x--"), 501, "NotImplemented")
 
     @pytest.mark.parametrize("method", ["PATCH", "TRACE", "PROPFIND", "CONNECT", "FOO"])
     def test_other_methods(self, server: Any, method: str) -> None:

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 MIB = 1 << 20
 PIECES = [b"a" * 5 * MIB, b"b" * 5 * MIB, b"c" * 7]
-
-
-@contextmanager
-def refused(code: str, status: int) -> Iterator[None]:
-    with pytest.raises(ClientError) as caught:
-        yield
-    error = caught.value.response
-    assert (error["Error"]["Code"], error["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
 
 
 def upload(s3: Any, bucket: str, key: str, pieces: dict[int, bytes], **options: Any) -> str:
@@ -38,7 +27,7 @@ def upload(s3: Any, bucket: str, key: str, pieces: dict[int, bytes], **options: 
 
 class TestParts:
     @pytest.mark.parametrize("numbers", [(1, 2, 3), (2, 40, 10_000)])
-    def test_each_part_of_a_multipart_object(self, s3: Any, bucket: str, numbers: tuple[int, ...]) -> None:
+    def test_each_part_of_an_upload(self, s3: Any, bucket: str, numbers: tuple[int, ...], refused: Any) -> None:
         etag = upload(s3, bucket, "k", dict(zip(numbers, PIECES, strict=True)))
         start = 0
         for number, piece in zip(numbers, PIECES, strict=True):
@@ -56,7 +45,7 @@ class TestParts:
         assert "PartsCount" not in s3.head_object(Bucket=bucket, Key="k")
         assert "PartsCount" not in s3.head_object(Bucket=bucket, Key="k", Range="bytes=0-3")
 
-    def test_a_plain_object_is_its_own_first_part(self, s3: Any, bucket: str) -> None:
+    def test_a_plain_object_is_its_own_first_part(self, s3: Any, bucket: str, refused: Any) -> None:
         s3.put_object(Bucket=bucket, Key="k", Body=b"plain", ChecksumAlgorithm="SHA256")
         got = s3.get_object(Bucket=bucket, Key="k", PartNumber=1, ChecksumMode="ENABLED")
         assert (got["Body"].read(), got["ContentRange"]) == (b"plain", "bytes 0-4/5")
@@ -77,7 +66,7 @@ class TestParts:
         reply = server.request("GET", f"/{bucket}/k?partNumber={number}")
         assert (reply.status, reply.code) == (400, "InvalidArgument")
 
-    def test_a_part_and_a_range(self, s3: Any, bucket: str) -> None:
+    def test_a_part_and_a_range(self, s3: Any, bucket: str, refused: Any) -> None:
         s3.put_object(Bucket=bucket, Key="k", Body=b"plain")
         with refused("InvalidRequest", 400):
             s3.get_object(Bucket=bucket, Key="k", PartNumber=1, Range="bytes=0-1")
@@ -126,7 +115,7 @@ class TestAttributes:
         reply = server.request("GET", f"/{bucket}/k?attributes", headers)
         assert (reply.status, reply.element("MaxParts"), reply.element("PartsCount")) == (200, "1000", "1")
 
-    def test_refusals(self, server: Any, s3: Any, bucket: str) -> None:
+    def test_refusals(self, server: Any, s3: Any, bucket: str, refused: Any) -> None:
         s3.put_object(Bucket=bucket, Key="k", Body=b"plain")
         for names, code in (
             (None, "InvalidRequest"), ("", "InvalidRequest"), (" , ", "InvalidRequest"), ("etag", "InvalidArgument"),
@@ -142,7 +131,7 @@ class TestAttributes:
 
 
 class TestStoredHeaders:
-    def test_storage_classes(self, s3: Any, bucket: str) -> None:
+    def test_storage_classes(self, s3: Any, bucket: str, refused: Any) -> None:
         s3.put_object(Bucket=bucket, Key="k", Body=b"x", StorageClass="GLACIER_IR")
         assert s3.head_object(Bucket=bucket, Key="k")["StorageClass"] == "GLACIER_IR"
         s3.copy_object(Bucket=bucket, Key="k", CopySource=f"{bucket}/k", StorageClass="STANDARD")
@@ -152,7 +141,7 @@ class TestStoredHeaders:
         with refused("InvalidStorageClass", 400):
             s3.create_multipart_upload(Bucket=bucket, Key="k", StorageClass="OUTPOSTS")
 
-    def test_website_redirect(self, s3: Any, bucket: str) -> None:
+    def test_website_redirect(self, s3: Any, bucket: str, refused: Any) -> None:
         s3.put_object(Bucket=bucket, Key="k", Body=b"x", WebsiteRedirectLocation="/elsewhere")
         got = s3.get_object(Bucket=bucket, Key="k")
         assert (got["WebsiteRedirectLocation"], got["Body"].read()) == ("/elsewhere", b"x")
@@ -179,7 +168,7 @@ class TestStoredHeaders:
 
 
 class TestOwners:
-    def test_the_expected_one(self, s3: Any, bucket: str) -> None:
+    def test_the_expected_one(self, s3: Any, bucket: str, refused: Any) -> None:
         owner = s3.list_buckets()["Owner"]["ID"]
         for expected in (owner, owner[:-1], "123456789012"):
             right = expected == owner

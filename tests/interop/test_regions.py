@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
-
-
-@contextmanager
-def refused(code: str, status: int) -> Iterator[None]:
-    with pytest.raises(ClientError) as caught:
-        yield
-    error = caught.value.response
-    assert (error["Error"]["Code"], error["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +28,7 @@ def constraint(region: str) -> dict[str, Any]:
         ("eu-west-1", "IllegalLocationConstraintException"),
     ],
 )
-def test_no_bucket_is_made_elsewhere(s3: Any, region: str, code: str) -> None:
+def test_no_bucket_is_made_elsewhere(s3: Any, region: str, code: str, refused: Any) -> None:
     with refused(code, 400):
         s3.create_bucket(Bucket="elsewhere", **constraint(region))
     with refused("404", 404):
@@ -49,7 +39,7 @@ def test_no_bucket_is_made_elsewhere(s3: Any, region: str, code: str) -> None:
     ("region", "code"),
     [("us-east-1", "IllegalLocationConstraintException"), ("nowhere", "InvalidLocationConstraint")],
 )
-def test_no_bucket_is_made_out_of_europe(eu: Any, region: str, code: str) -> None:
+def test_no_bucket_is_made_out_of_europe(eu: Any, region: str, code: str, refused: Any) -> None:
     with refused(code, 400):
         eu.create_bucket(Bucket="elsewhere", **constraint(region))
 
@@ -62,7 +52,7 @@ def test_a_bucket_in_us_east_1(s3: Any, bucket: str) -> None:
     assert s3.head_bucket(Bucket=bucket)["BucketRegion"] == "us-east-1"
 
 
-def test_a_bucket_in_europe(eu: Any) -> None:
+def test_a_bucket_in_europe(eu: Any, refused: Any) -> None:
     eu.create_bucket(Bucket="here", **constraint("eu-west-1"))
     with refused("BucketAlreadyOwnedByYou", 409):
         eu.create_bucket(Bucket="here", **constraint("eu-west-1"))
@@ -71,7 +61,7 @@ def test_a_bucket_in_europe(eu: Any) -> None:
     assert [found["BucketRegion"] for found in eu.list_buckets(BucketRegion="eu-west-1")["Buckets"]] == ["eu-west-1"]
 
 
-def test_buckets_of_another_region(s3: Any) -> None:
+def test_buckets_of_another_region(s3: Any, refused: Any) -> None:
     with refused("InvalidArgument", 400):
         s3.list_buckets(BucketRegion="eu-west-1")
 

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
-
-
-@contextmanager
-def refused(code: str, status: int) -> Iterator[None]:
-    with pytest.raises(ClientError) as caught:
-        yield
-    error = caught.value.response
-    assert (error["Error"]["Code"], error["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
 
 
 def tag_set(tags: dict[str, str]) -> dict[str, Any]:
@@ -98,7 +88,7 @@ class TestObjects:
         assert tags_of(s3.get_object_tagging(Bucket=bucket, Key="k")) == {"a": "1"}
 
     @pytest.mark.parametrize("metadata", ["COPY", "REPLACE"])
-    def test_a_copy_keeps_them_or_gets_others(self, s3: Any, bucket: str, metadata: str) -> None:
+    def test_a_copy_keeps_them_or_gets_others(self, s3: Any, bucket: str, metadata: str, refused: Any) -> None:
         s3.put_object(Bucket=bucket, Key="k", Body=b"x", Tagging="a=1", Metadata={"m": "1"})
         source = {"Bucket": bucket, "CopySource": f"{bucket}/k", "MetadataDirective": metadata}
         s3.copy_object(Key="kept", **source)
@@ -119,19 +109,19 @@ class TestObjects:
         assert tags_of(s3.get_object_tagging(Bucket=bucket, Key="k")) == tags
 
     @pytest.mark.parametrize(("tags", "code"), TOO_MUCH)
-    def test_tags_that_may_not_be(self, s3: Any, bucket: str, tags: dict[str, str], code: str) -> None:
+    def test_tags_that_may_not_be(self, s3: Any, bucket: str, tags: dict[str, str], code: str, refused: Any) -> None:
         s3.put_object(Bucket=bucket, Key="k", Body=b"x", Tagging="a=1")
         with refused(code, 400):
             s3.put_object_tagging(Bucket=bucket, Key="k", Tagging=tag_set(tags))
         assert tags_of(s3.get_object_tagging(Bucket=bucket, Key="k")) == {"a": "1"}
 
-    def test_one_key_twice(self, s3: Any, bucket: str) -> None:
+    def test_one_key_twice(self, s3: Any, bucket: str, refused: Any) -> None:
         s3.put_object(Bucket=bucket, Key="k", Body=b"x")
         twice = {"TagSet": [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]}
         with refused("InvalidTag", 400):
             s3.put_object_tagging(Bucket=bucket, Key="k", Tagging=twice)
 
-    def test_of_what_is_not_there(self, s3: Any, bucket: str) -> None:
+    def test_of_what_is_not_there(self, s3: Any, bucket: str, refused: Any) -> None:
         for key, version, code in (("absent", {}, "NoSuchKey"), ("k", {"VersionId": "1"}, "NoSuchVersion")):
             with refused(code, 404):
                 s3.get_object_tagging(Bucket=bucket, Key=key, **version)
@@ -166,7 +156,7 @@ class TestObjects:
 
 
 class TestBuckets:
-    def test_put_get_delete(self, s3: Any, bucket: str) -> None:
+    def test_put_get_delete(self, s3: Any, bucket: str, refused: Any) -> None:
         with refused("NoSuchTagSet", 404):
             s3.get_bucket_tagging(Bucket=bucket)
         s3.put_bucket_tagging(Bucket=bucket, Tagging=tag_set(TAGS))
@@ -182,7 +172,7 @@ class TestBuckets:
         with refused("NoSuchTagSet", 404):
             s3.get_bucket_tagging(Bucket=bucket)
 
-    def test_they_go_with_the_bucket(self, s3: Any, bucket: str) -> None:
+    def test_they_go_with_the_bucket(self, s3: Any, bucket: str, refused: Any) -> None:
         s3.put_bucket_tagging(Bucket=bucket, Tagging=tag_set(TAGS))
         s3.delete_bucket(Bucket=bucket)
         with refused("NoSuchBucket", 404):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 ABSENT = {
     "get_bucket_cors": "NoSuchCORSConfiguration",
@@ -34,16 +31,8 @@ DELETIONS = [
 ]  # fmt: skip
 
 
-@contextmanager
-def refused(code: str, status: int) -> Iterator[None]:
-    with pytest.raises(ClientError) as caught:
-        yield
-    error = caught.value.response
-    assert (error["Error"]["Code"], error["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
-
-
 @pytest.mark.parametrize(("operation", "code"), ABSENT.items())
-def test_what_there_is_none_of(s3: Any, bucket: str, operation: str, code: str) -> None:
+def test_what_there_is_none_of(s3: Any, bucket: str, operation: str, code: str, refused: Any) -> None:
     with refused(code, 404):
         getattr(s3, operation)(Bucket=bucket)
     with refused("NoSuchBucket", 404):
@@ -51,7 +40,7 @@ def test_what_there_is_none_of(s3: Any, bucket: str, operation: str, code: str) 
 
 
 @pytest.mark.parametrize(("operation", "document"), DOCUMENTS.items())
-def test_what_is_off(s3: Any, bucket: str, operation: str, document: dict[str, str]) -> None:
+def test_what_is_off(s3: Any, bucket: str, operation: str, document: dict[str, str], refused: Any) -> None:
     answer = getattr(s3, operation)(Bucket=bucket)
     answer.pop("ResponseMetadata")
     assert answer == document
@@ -60,7 +49,7 @@ def test_what_is_off(s3: Any, bucket: str, operation: str, document: dict[str, s
 
 
 @pytest.mark.parametrize("operation", DELETIONS)
-def test_taking_away_what_is_not_there(s3: Any, bucket: str, operation: str) -> None:
+def test_taking_away_what_is_not_there(s3: Any, bucket: str, operation: str, refused: Any) -> None:
     assert getattr(s3, operation)(Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"] == 204
     with refused("NoSuchBucket", 404):
         getattr(s3, operation)(Bucket="no-such-bucket")
@@ -80,7 +69,7 @@ def test_the_acl(s3: Any, bucket: str) -> None:
     s3.put_object_acl(Bucket=bucket, Key="k", ACL="bucket-owner-full-control")
 
 
-def test_the_acl_of_what_is_not_there(s3: Any, bucket: str) -> None:
+def test_the_acl_of_what_is_not_there(s3: Any, bucket: str, refused: Any) -> None:
     with refused("NoSuchBucket", 404):
         s3.get_bucket_acl(Bucket="no-such-bucket")
     with refused("NoSuchBucket", 404):
