@@ -14,7 +14,7 @@ from gateway.s3.headers import Headers
 from gateway.s3.routes import ROUTES, SUBRESOURCES, find_route
 from gateway.s3.target import parse_target
 from gateway.s3.unconfigured import ABSENT
-from gateway.s3.unsupported import PREFIXES
+from gateway.s3.unsupported import ONLY, PREFIXES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = (REPOSITORY / "docs" / "s3-compatibility.md").read_text(encoding="utf-8")
@@ -70,6 +70,10 @@ def test_no_subresource_of_the_api_is_taken_for_the_bucket_or_object() -> None:
 def test_refused_headers() -> None:
     rows = re.findall(r"^\| `(x-amz-[a-z-]+)\*` \|", SECTIONS["Headers that are not implemented"], re.MULTILINE)
     assert rows == list(PREFIXES)
+    only = re.findall(r"^\| `(x-amz-[a-z-]+)` but (.*?) \|", SECTIONS["Headers that are not implemented"], re.MULTILINE)
+    assert [(name, values.split(", ")) for name, values in only] == [
+        (name, [f"`{value}`" for value in sorted(values)]) for name, values in ONLY.items()
+    ]
 
 
 def test_every_row_names_a_test() -> None:

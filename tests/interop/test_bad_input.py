@@ -793,6 +793,18 @@ class TestTargets:
             "NotImplemented",
         )
 
+    @pytest.mark.parametrize("name", ["x-amz-if-match-size", "x-amz-if-match-last-modified-time"])
+    def test_conditions_that_would_be_ignored(self, server: Any, name: str) -> None:
+        assert_refused(server.request("DELETE", "/target/kept", {name: "1"}), 501, "NotImplemented")
+
+    @pytest.mark.parametrize(
+        "headers",
+        [{"x-amz-object-ownership": "ObjectWriter"}, {"x-amz-bucket-namespace": "account-regional"}],
+        ids=lambda headers: next(iter(headers)),
+    )
+    def test_buckets_of_another_kind(self, server: Any, headers: dict[str, str]) -> None:
+        assert_refused(server.request("PUT", "/another-kind", headers), 501, "NotImplemented")
+
     @pytest.mark.parametrize(
         ("document", "code"),
         [

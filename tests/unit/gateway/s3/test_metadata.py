@@ -278,6 +278,9 @@ def test_copies_keep_what_belongs_to_the_bytes() -> None:
         ("x-amz-grant-read", "id=x"),
         ("x-amz-acl", "public-read"),
         ("x-amz-write-offset-bytes", "3"),
+        ("x-amz-if-match-size", "3"),
+        ("x-amz-bucket-namespace", "account-regional"),
+        ("x-amz-object-ownership", "ObjectWriter"),
     ],
 )
 def test_what_would_silently_not_happen_is_refused(name: str, value: str) -> None:
