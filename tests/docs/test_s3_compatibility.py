@@ -24,14 +24,22 @@ SUPPORTED, UNCONFIGURED, MISSING = (
     re.findall(r"^\| ([A-Z]\w+) \|", section, re.MULTILINE)
     for section in (SECTIONS["Supported"], ANSWERED, SECTIONS["Not implemented"])
 )
-API: dict[str, Any] = {
-    name: operation
-    for name, operation in botocore.loaders.Loader().load_service_model("s3", "service-2")["operations"].items()
-    if not operation.get("deprecated")
-}
+MODEL: dict[str, Any] = botocore.loaders.Loader().load_service_model("s3", "service-2")
+SHAPES = MODEL["shapes"]
+API = {name: operation for name, operation in MODEL["operations"].items() if not operation.get("deprecated")}
 OTHER_ENDPOINTS = {"ListDirectoryBuckets", "WriteGetObjectResponse"}
 IGNORED = {"x-id", "select-type"}
 """Query parameters of operations that name no sub-resource."""
+COMPUTED = ("x-amz-checksum-", "x-amz-copy-source-if-")
+"""Headers whose names the code puts together."""
+HARMLESS = {
+    "content-length",
+    "x-amz-bypass-governance-retention",  # nothing is retained
+    "x-amz-mfa",  # nothing asks for it
+    "x-amz-object-annotation-directive",  # nothing is annotated
+    "x-amz-request-payer",  # nobody pays
+    "x-amz-sdk-checksum-algorithm",  # repeats what the checksum's own header says
+}
 
 
 def target_of(operation: str) -> str:
@@ -65,6 +73,18 @@ def test_no_subresource_of_the_api_is_taken_for_the_bucket_or_object() -> None:
     """An unknown one would be ignored, and a PUT of it would replace the object."""
     for operation in API.keys() - OTHER_ENDPOINTS:
         assert parse_target(target_of(operation), None).query.keys() - IGNORED <= SUBRESOURCES, operation
+
+
+def test_no_header_of_the_api_is_ignored_unnoticed() -> None:
+    """Each is read somewhere, refused, or known to ask for nothing that could fail to happen."""
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "gateway" / "s3").rglob("*.py"))
+    for operation in {route.operation for route in ROUTES.values()} & API.keys():
+        shape = API[operation].get("input", {}).get("shape")
+        for member in SHAPES[shape]["members"].values() if shape else ():
+            header = member.get("locationName", "").lower()
+            if member.get("location") != "header" or header.startswith((*COMPUTED, *PREFIXES)):
+                continue
+            assert header in HARMLESS or re.search(rf'"{header}"', sources, re.IGNORECASE), (operation, header)
 
 
 def test_refused_headers() -> None:
