@@ -56,19 +56,12 @@ def decoded_length(headers: Headers) -> int:
     """Return the length in bytes that the content of an aws-chunked body is declared to have.
 
     Raises:
-        S3Error: ``MissingContentLength`` without ``x-amz-decoded-content-length``,
-            ``InvalidArgument`` when it is no length.
+        S3Error: ``MissingContentLength`` without ``x-amz-decoded-content-length``, and when it is
+            no length.
     """
-    text = headers.get("x-amz-decoded-content-length")
-    if text is None:
-        raise S3Error("MissingContentLength")
+    text = headers.get("x-amz-decoded-content-length", "")
     if not (text.isascii() and text.isdigit() and len(text) <= _LENGTH_DIGITS_MAX):
-        raise S3Error(
-            "InvalidArgument",
-            "x-amz-decoded-content-length is not a length.",
-            ArgumentName="x-amz-decoded-content-length",
-            ArgumentValue=text,
-        )
+        raise S3Error("MissingContentLength")
     return int(text)
 
 
@@ -138,10 +131,11 @@ class ChunkedDecoder:
         if self._expect is not _Expect.TRAILER:
             raise self._refuse("IncompleteBody")
         raw = bytes(self._trailer)
-        if raw != b"\r\n" and not raw.endswith(b"\r\n\r\n"):
+        may_have_trailers = self._verified.payload in _TRAILER_MODES
+        if raw != b"\r\n" and not (may_have_trailers and raw.endswith(b"\r\n\r\n")):
             raise self._refuse("IncompleteBody")
         trailers = self._parse_trailers(raw)
-        if self._signed and self._verified.payload in _TRAILER_MODES:
+        if self._signed and may_have_trailers:
             self._check_trailer_signature(trailers)
         if trailers.keys() != self._announced:
             raise self._refuse("MalformedTrailerError")

@@ -299,10 +299,7 @@ class TestBodies:
     def test_bad_decoded_length(self, server: Any, declared: str) -> None:
         headers, body = server.chunked("/target/kept", b"new", decoded_length=declared)
         reply = server.send("PUT", "/target/kept", headers, body)
-        assert_refused(
-            reply, reply.status, "InvalidArgument", "InvalidRequest", "MissingContentLength", "EntityTooLarge"
-        )
-        assert reply.status in (400, 411)
+        assert_refused(reply, 411, "MissingContentLength")
 
     @pytest.mark.parametrize("sign_chunks", [False, True])
     @pytest.mark.parametrize("declared", [0, 9_999, 10_001, 1 << 30])

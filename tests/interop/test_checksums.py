@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import zlib
 from base64 import b64encode
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from awscrt import checksums as crt
 from botocore.exceptions import ClientError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 MIB = 1 << 20
 ALGORITHMS: dict[str, Callable[[bytes], bytes]] = {
@@ -119,6 +123,58 @@ def test_chunks_of_any_size(server: Any, s3: Any, bucket: str, sign_chunks: bool
     headers, body = server.chunked(f"/{bucket}/k", data, sign_chunks=sign_chunks, chunk_bytes=chunk_bytes)
     assert server.send("PUT", f"/{bucket}/k", headers, body).status == 200
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == data
+
+
+@pytest.fixture(scope="module")
+def split(s3: Any) -> str:
+    """A bucket for bodies in every split."""
+    s3.create_bucket(Bucket="split")
+    return "split"
+
+
+@settings(max_examples=40)
+@given(
+    size=st.one_of(st.integers(0, 300), st.integers(MIB - 2, MIB + 2)),
+    chunk_bytes=st.one_of(st.integers(1, 500), st.integers(64 * 1024, 2 * MIB)),
+    sign_chunks=st.booleans(),
+    with_trailer=st.booleans(),
+    http_chunks=st.booleans(),
+    cuts=st.lists(st.integers(0, MIB), max_size=5),
+)
+def test_any_split_gives_the_same_object(
+    server: Any,
+    s3: Any,
+    split: str,
+    size: int,
+    chunk_bytes: int,
+    sign_chunks: bool,
+    with_trailer: bool,
+    http_chunks: bool,
+    cuts: list[int],
+) -> None:
+    """Whatever the aws-chunks, the HTTP chunks and the TCP segments are: the bytes are those of a plain body."""
+    data = pattern(size)
+    if size > 1000:
+        chunk_bytes = max(chunk_bytes, 64 * 1024)
+    headers, body = server.chunked(
+        f"/{split}/k",
+        data,
+        chunk_bytes=chunk_bytes,
+        sign_chunks=sign_chunks,
+        trailer=(header("SHA256"), checksum("SHA256", data)) if with_trailer else None,
+        http_chunks=http_chunks,
+    )
+    wire = server.wire_form("PUT", f"/{split}/k", headers, body)
+    places = sorted({0, len(wire), *(cut for cut in cuts if cut < len(wire))})
+    with server.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start, stop in pairwise(places):
+            connection.sendall(wire[start:stop])
+        reply = server.read_reply(connection, "PUT")
+    assert reply.status == 200, reply
+    plain = server.request("PUT", f"/{split}/plain", body=data)
+    assert reply.headers["x-ms3t-cid"] == plain.headers["x-ms3t-cid"]
+    assert s3.get_object(Bucket=split, Key="k")["Body"].read() == data
 
 
 def test_other_content_codings_stay(server: Any, s3: Any, bucket: str) -> None:
