@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from aiohttp import web
 
 from gateway.s3 import checksums
 from gateway.s3.call import Call
-from gateway.s3.checksums import Algorithm, Declared, Hasher
+from gateway.s3.checksums import Algorithm, ChecksumType, Declared, Hasher
 from gateway.s3.chunked import ChunkedDecoder, decoded_length
 from gateway.s3.errors import S3Error
 from gateway.s3.ranges import ByteRange
@@ -43,51 +43,71 @@ class Received:
 
     Attributes:
         body: what the store made of it.
-        algorithm: the kind of checksum the client sent, or None.
-        checksum: its value.
+        algorithm: the kind of checksum the client sent, else the one that is computed for it.
+        checksums: the body's checksums by kind, that one among them.
     """
 
     body: Body
-    algorithm: Algorithm | None
-    checksum: bytes
+    algorithm: Algorithm
+    checksums: Mapping[Algorithm, bytes]
+
+    @property
+    def checksum(self) -> bytes:
+        """The checksum of the kind `algorithm`."""
+        return self.checksums[self.algorithm]
 
     def headers(self) -> dict[str, str]:
-        """The checksum as response headers."""
-        if self.algorithm is None:
-            return {}
+        """The checksum as headers of an answer about a whole object."""
+        return self.part_headers() | {"x-amz-checksum-type": ChecksumType.FULL_OBJECT.value}
+
+    def part_headers(self) -> dict[str, str]:
+        """The checksum as headers of an answer about a part."""
         return {self.algorithm.header: checksums.format_checksum(self.checksum)}
 
 
-async def receive(call: Call, *, part: bool = False, algorithm: Algorithm | None = None) -> Received:
-    """Take the body of a PutObject or UploadPart.
-
-    Args:
-        call: the request.
-        part: whether it is a part of a multipart upload.
-        algorithm: the checksum the upload asked for, to be computed even if the client sends none.
+async def receive(call: Call) -> Received:
+    """Take the body of a PutObject.
 
     Raises:
         S3Error: whatever the body is not that the request says it is; nothing of it stays.
         StoreFull, StoreReadOnly: it cannot be stored.
     """
-    verified, headers = call.verified, call.headers
-    declared = checksums.declared(headers, verified.payload)
-    if declared is not None:
-        if algorithm not in (None, declared.algorithm):
-            raise S3Error(
-                "InvalidRequest",
-                f"Checksum Type mismatch occurred, expected checksum Type: {algorithm.value.lower()},"
-                f" actual checksum Type: {declared.algorithm.value.lower()}",
-            )
-        algorithm = declared.algorithm
-    md5 = checksums.content_md5(headers)
+    declared = checksums.declared(call.headers, call.verified.payload)
+    return await _receive(call, declared, {declared.algorithm if declared else checksums.DEFAULT}, part=False)
+
+
+async def receive_part(call: Call, algorithm: Algorithm | None, kind: ChecksumType) -> Received:
+    """Take the body of an UploadPart.
+
+    Args:
+        call: the request.
+        algorithm: the checksum that its upload asked for. An upload that asked for none is completed with the default
+            one, whatever checksum the client may send with a part.
+        kind: the type of that checksum.
+
+    Raises:
+        S3Error: as `receive`; ``InvalidRequest`` for a checksum that is not the upload's.
+        StoreFull, StoreReadOnly: it cannot be stored.
+    """
+    declared = checksums.declared(call.headers, call.verified.payload)
+    if algorithm is not None:
+        checksums.check_part(declared, algorithm, kind)
+    of_client = {declared.algorithm} if declared else set()
+    return await _receive(call, declared, of_client | {algorithm or checksums.DEFAULT}, part=True)
+
+
+async def _receive(call: Call, declared: Declared | None, wanted: Set[Algorithm], *, part: bool) -> Received:
+    verified = call.verified
+    md5 = checksums.content_md5(call.headers)
     size = _declared_size(call)
     store = call.front.store
     store.require_room(size)
-    hasher = None if algorithm in (None, Algorithm.SHA256) else checksums.new(algorithm)
     # One digest serves three purposes: the payload's signature, the checksum, and a one-block body's CID.
-    sha256 = verified.payload_sha256 is not None or algorithm is Algorithm.SHA256
-    writer = store.new_body(digests=(hasher,) if hasher else (), sha256=sha256, part=part)
+    sha256 = verified.payload_sha256 is not None or Algorithm.SHA256 in wanted
+    hashers: dict[Algorithm, Hasher] = {
+        algorithm: checksums.new(algorithm) for algorithm in wanted if algorithm is not Algorithm.SHA256
+    }
+    writer = store.new_body(digests=tuple(hashers.values()), sha256=sha256, part=part)
     try:
         trailers = await _transfer(call, writer)
         if writer.size != size:
@@ -96,17 +116,28 @@ async def receive(call: Call, *, part: bool = False, algorithm: Algorithm | None
             declared = declared.settle(trailers)
 
         def verify(actual_md5: bytes, actual_sha256: bytes | None) -> None:
-            _verify(call, declared, hasher, md5, actual_md5, actual_sha256)
+            _check_payload(call, actual_sha256)
+            checksums.check_md5(md5, actual_md5)
+            if declared is not None:
+                declared.check(_digests(hashers, wanted, actual_sha256)[declared.algorithm])
 
         body = await writer.finish(verify)
     except BaseException:
         await writer.abort()
         raise
-    if algorithm is None:
-        return Received(body, None, b"")
-    digest = hasher.digest() if hasher else body.sha256
-    assert digest is not None
-    return Received(body, algorithm, digest)
+    shown = declared.algorithm if declared else next(iter(wanted))
+    return Received(body, shown, _digests(hashers, wanted, body.sha256))
+
+
+def _digests(
+    hashers: Mapping[Algorithm, Hasher], wanted: Set[Algorithm], sha256: bytes | None
+) -> dict[Algorithm, bytes]:
+    """The checksums of a body whose bytes the hashers have seen."""
+    digests = {algorithm: hasher.digest() for algorithm, hasher in hashers.items()}
+    if Algorithm.SHA256 in wanted:
+        assert sha256 is not None
+        digests[Algorithm.SHA256] = sha256
+    return digests
 
 
 def _declared_size(call: Call) -> int:
@@ -134,22 +165,6 @@ async def _transfer(call: Call, writer: BodyWriter) -> dict[str, str]:
         for piece in decoder.feed(framed):
             await writer.write(piece)
     return decoder.finish()
-
-
-def _verify(
-    call: Call,
-    declared: Declared | None,
-    hasher: Hasher | None,
-    md5: bytes | None,
-    actual_md5: bytes,
-    actual_sha256: bytes | None,
-) -> None:
-    _check_payload(call, actual_sha256)
-    checksums.check_md5(md5, actual_md5)
-    if declared is not None:
-        actual = hasher.digest() if hasher else actual_sha256
-        assert actual is not None
-        declared.check(actual)
 
 
 def _check_payload(call: Call, actual_sha256: bytes | None) -> None:
@@ -185,10 +200,14 @@ async def pieces(call: Call) -> AsyncIterator[bytes]:
         raise S3Error("RequestTimeout") from error
 
 
-async def receive_copy(
-    call: Call, source: Entry, chosen: ByteRange, algorithm: Algorithm | None
-) -> Received:
+async def receive_copy(call: Call, source: Entry, chosen: ByteRange, algorithm: Algorithm) -> Received:
     """Take a range of a stored object as the body of a part.
+
+    Args:
+        call: the request.
+        source: the object.
+        chosen: the range of it.
+        algorithm: the checksum to compute.
 
     Raises:
         BlockMissing, BlockCorrupt: the source cannot be read; nothing of the part stays.
@@ -196,8 +215,8 @@ async def receive_copy(
     """
     store = call.front.store
     store.require_room(chosen.stop - chosen.start)
-    hasher = None if algorithm is None else checksums.new(algorithm)
-    writer = store.new_body(digests=(hasher,) if hasher else (), part=True)
+    hasher = checksums.new(algorithm)
+    writer = store.new_body(digests=(hasher,), part=True)
     try:
         async for piece in store.read_body(source, chosen.start, chosen.stop):
             await writer.write(piece)
@@ -205,7 +224,7 @@ async def receive_copy(
     except BaseException:
         await writer.abort()
         raise
-    return Received(body, algorithm, hasher.digest() if hasher else b"")
+    return Received(body, algorithm, {algorithm: hasher.digest()})
 
 
 async def read_document(call: Call, *, checksum_of_object: bool = False) -> bytes:

@@ -80,6 +80,9 @@ class _Crc:
         return self._value.to_bytes(self._bytes, "big")
 
 
+DEFAULT: Final = Algorithm.CRC64NVME
+"""What is computed and kept where the client names no algorithm; of parts, the whole object's follows from it."""
+
 _CRC_COMBINE: Final[Mapping[Algorithm, Callable[[int, int, int], int]]] = {
     Algorithm.CRC32: crt.combine_crc32,
     Algorithm.CRC32C: crt.combine_crc32c,
@@ -124,13 +127,17 @@ class Declared(NamedTuple):
             raise S3Error("MalformedTrailerError")
         return parse_checksum(self.algorithm, text)
 
-    def check(self, actual: bytes) -> None:
+    def check(self, actual: bytes, parts: int | None = None) -> None:
         """Compare with the checksum of what was received.
+
+        Args:
+            actual: that checksum.
+            parts: the number of parts behind it; a client may leave it out.
 
         Raises:
             S3Error: ``BadDigest``.
         """
-        if self.digest != actual:
+        if self.digest != actual or self.parts not in (None, parts):
             raise S3Error(
                 "BadDigest",
                 f"The {self.algorithm.value} you specified did not match the calculated checksum.",
@@ -158,6 +165,20 @@ def parse_algorithm(name: str) -> Algorithm:
         ) from None
 
 
+def parse_type(name: str) -> ChecksumType:
+    """Return the checksum type of that name, in any case of letters.
+
+    Raises:
+        S3Error: ``InvalidRequest``.
+    """
+    try:
+        return ChecksumType(name.upper())
+    except ValueError:
+        raise S3Error(
+            "InvalidRequest", "Value for x-amz-checksum-type header is invalid."
+        ) from None
+
+
 def parse_checksum(algorithm: Algorithm, text: str, *, composite: bool = False) -> Declared:
     """Return the checksum written as base64, with ``-<parts>`` behind it where ``composite``
     allows.
@@ -171,14 +192,24 @@ def parse_checksum(algorithm: Algorithm, text: str, *, composite: bool = False) 
         parts = int(count)
     digest = _decode_base64(encoded)
     if (dash and not parts) or digest is None or len(digest) != _DIGEST_BYTES[algorithm]:
-        raise S3Error("InvalidRequest", f"Value for {algorithm.header} header is invalid.")
+        raise _invalid_value(algorithm)
     return Declared(algorithm, digest, parts)
+
+
+def _invalid_value(algorithm: Algorithm) -> S3Error:
+    return S3Error("InvalidRequest", f"Value for {algorithm.header} header is invalid.")
 
 
 def format_checksum(digest: bytes, parts: int | None = None) -> str:
     """Return a checksum as S3 writes it; with ``parts``, as a composite one."""
     text = base64.b64encode(digest).decode()
     return text if parts is None else f"{text}-{parts}"
+
+
+def element(algorithm: Algorithm, digest: bytes) -> str:
+    """Return a part's checksum as an XML element."""
+    name = f"Checksum{algorithm.value}"
+    return f"<{name}>{format_checksum(digest)}</{name}>"
 
 
 def declared(headers: Headers, payload: PayloadMode, *, composite: bool = False) -> Declared | None:
@@ -225,6 +256,48 @@ def declared(headers: Headers, payload: PayloadMode, *, composite: bool = False)
     return claim
 
 
+def check_part(claim: Declared | None, algorithm: Algorithm, kind: ChecksumType) -> None:
+    """Compare the kind of checksum that comes with a part with the one its upload asked for.
+
+    Raises:
+        S3Error: ``InvalidRequest`` for another one, and for none where the object's checksum is
+            made of those that the client knows (COMPOSITE).
+    """
+    if claim is not None or kind is ChecksumType.COMPOSITE:
+        _check_kind(claim, algorithm)
+
+
+def _check_kind(claim: Declared | None, algorithm: Algorithm) -> None:
+    if claim is None or claim.algorithm is not algorithm:
+        actual = claim.algorithm.value.lower() if claim else "null"
+        raise S3Error(
+            "InvalidRequest",
+            "Checksum Type mismatch occurred, expected checksum Type:"
+            f" {algorithm.value.lower()}, actual checksum Type: {actual}",
+        )
+
+
+def check_whole(
+    claim: Declared, algorithm: Algorithm, kind: ChecksumType, actual: bytes, parts: int
+) -> None:
+    """Compare what a client says of a multipart object with the object's checksum.
+
+    Args:
+        claim: what it says; the number of parts may be left out.
+        algorithm: the kind of checksum that the object has.
+        kind: its type.
+        actual: its value.
+        parts: the number of parts.
+
+    Raises:
+        S3Error: ``InvalidRequest`` for another kind of checksum, ``BadDigest``.
+    """
+    _check_kind(claim, algorithm)
+    if claim.parts is not None and kind is ChecksumType.FULL_OBJECT:
+        raise _invalid_value(algorithm)
+    claim.check(actual, parts)
+
+
 def _check_sdk_algorithm(name: str | None, claim: Declared | None) -> None:
     if name is None:
         return
@@ -262,12 +335,7 @@ def requested(headers: Headers) -> tuple[Algorithm, ChecksumType] | None:
     only_full = algorithm is Algorithm.CRC64NVME
     if type_name is None:
         return algorithm, ChecksumType.FULL_OBJECT if only_full else ChecksumType.COMPOSITE
-    try:
-        kind = ChecksumType(type_name.upper())
-    except ValueError:
-        raise S3Error(
-            "InvalidRequest", "Value for x-amz-checksum-type header is invalid."
-        ) from None
+    kind = parse_type(type_name)
     possible = algorithm.is_crc if kind is ChecksumType.FULL_OBJECT else not only_full
     if not possible:
         raise S3Error(

@@ -27,11 +27,22 @@ from registry.uploads import Upload
 
 @dataclass(frozen=True, slots=True)
 class UploadPlan:
-    """What CreateMultipartUpload fixed for the upload: the object's metadata and its kind of checksum."""
+    """What CreateMultipartUpload fixed for the upload.
+
+    Attributes:
+        metadata: what is kept with the object.
+        algorithm: the checksum that was asked for, or None.
+        kind: how the object's checksum comes from those of its parts.
+    """
 
     metadata: ObjectMetadata
     algorithm: Algorithm | None
     kind: ChecksumType
+
+    @property
+    def object_algorithm(self) -> Algorithm:
+        """The checksum that the object gets, and that every part has."""
+        return self.algorithm or checksums.DEFAULT
 
     def encode(self) -> bytes:
         """The plan as the registry keeps it."""

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from gateway.s3 import checksums
 from gateway.s3.call import Call
+from gateway.s3.checksums import Algorithm
 from gateway.s3.errors import S3Error
 from gateway.s3.httpdate import format_iso
 from gateway.s3.listing import page_limit
@@ -14,7 +15,7 @@ from gateway.s3.upload import UploadPlan, find_upload
 from gateway.s3.xml import PARTS_MAX
 from gateway.s3.xmltext import DECLARATION, NAMESPACE, escape, url_encode
 from registry import uploads
-from registry.uploads import Upload
+from registry.uploads import Part, Upload
 
 
 async def list_parts(call: Call) -> web.Response:
@@ -27,30 +28,32 @@ async def list_parts(call: Call) -> web.Response:
     truncated = len(page) > limit
     page = page[:limit]
     plan = UploadPlan.decode(upload.meta)
-    checksum = ""
-    if plan.algorithm is not None:
-        checksum = (
-            f"<ChecksumAlgorithm>{plan.algorithm.value}</ChecksumAlgorithm>"
-            f"<ChecksumType>{plan.kind.value}</ChecksumType>"
-        )
     following = page[-1].number if page else after
-    rows = "".join(
-        f"<Part><PartNumber>{part.number}</PartNumber><LastModified>{format_iso(part.modified_ms)}</LastModified>"
-        f"<ETag>&quot;{part.etag.hex()}&quot;</ETag><Size>{part.size_bytes}</Size>"
-        + "".join(
-            f"<Checksum{name}>{checksums.format_checksum(digest)}</Checksum{name}>"
-            for name, digest in part.checksums.items()
-        )
-        + "</Part>"
-        for part in page
-    )
+    rows = "".join(_part_row(part, plan.algorithm) for part in page)
     return call.xml(
         f'{DECLARATION}<ListPartsResult xmlns="{NAMESPACE}"><Bucket>{call.bucket_name}</Bucket>'
         f"<Key>{escape(call.key_text)}</Key><UploadId>{upload.upload_id}</UploadId>"
         f"{_user('Initiator', call)}{_user('Owner', call)}<StorageClass>STANDARD</StorageClass>"
         f"<PartNumberMarker>{after}</PartNumberMarker><NextPartNumberMarker>{following}</NextPartNumberMarker>"
-        f"<MaxParts>{limit}</MaxParts><IsTruncated>{str(truncated).lower()}</IsTruncated>{checksum}{rows}"
-        "</ListPartsResult>"
+        f"<MaxParts>{limit}</MaxParts><IsTruncated>{str(truncated).lower()}</IsTruncated>"
+        f"{_checksum_asked(plan)}{rows}</ListPartsResult>"
+    )
+
+
+def _part_row(part: Part, algorithm: Algorithm | None) -> str:
+    """One part; its checksum only if its upload asked for one."""
+    checksum = checksums.element(algorithm, part.checksums[algorithm.value]) if algorithm else ""
+    return (
+        f"<Part><PartNumber>{part.number}</PartNumber><LastModified>{format_iso(part.modified_ms)}</LastModified>"
+        f"<ETag>&quot;{part.etag.hex()}&quot;</ETag><Size>{part.size_bytes}</Size>{checksum}</Part>"
+    )
+
+
+def _checksum_asked(plan: UploadPlan) -> str:
+    if plan.algorithm is None:
+        return ""
+    return (
+        f"<ChecksumAlgorithm>{plan.algorithm.value}</ChecksumAlgorithm><ChecksumType>{plan.kind.value}</ChecksumType>"
     )
 
 

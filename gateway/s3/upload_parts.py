@@ -7,7 +7,7 @@ from functools import partial
 from aiohttp import web
 
 from gateway.s3 import checksums
-from gateway.s3.body import Received, receive, receive_copy
+from gateway.s3.body import OBJECT_BYTES_MAX, Received, receive_copy, receive_part
 from gateway.s3.call import Call
 from gateway.s3.copying import find_source
 from gateway.s3.errors import S3Error
@@ -40,16 +40,16 @@ async def upload_part(call: Call) -> web.Response:
     number = _part_number(call)
     upload = find_upload(call)
     plan = UploadPlan.decode(upload.meta)
-    received = await receive(call, part=True, algorithm=plan.algorithm)
+    received = await receive_part(call, plan.algorithm, plan.kind)
     await _store_part(call, upload, number, received)
-    headers = {"ETag": f'"{received.body.md5.hex()}"'} | received.headers()
+    headers = {"ETag": f'"{received.body.md5.hex()}"'} | received.part_headers()
     return call.answer(200, headers=headers)
 
 
 async def _store_part(call: Call, upload: Upload, number: int, received: Received) -> int:
     """Note a part that has arrived; returns the time it was given, in milliseconds."""
     body = received.body
-    sums = {received.algorithm.value: received.checksum} if received.algorithm else {}
+    sums = {algorithm.value: digest for algorithm, digest in received.checksums.items()}
     now_ms = call.front.clock_ms()
     part = Part(number, body.md5, body.size, sums, now_ms)
     leaves = [Leaf(*leaf) for leaf in body.leaves]
@@ -66,16 +66,16 @@ async def copy_part(call: Call) -> web.Response:
     _, entry = await find_source(call)
     wanted = call.headers.get("x-amz-copy-source-range")
     chosen = ByteRange(0, entry.size) if wanted is None else parse_copy_range(wanted, entry.size)
-    received = await receive_copy(call, entry, chosen, plan.algorithm)
+    if chosen.stop - chosen.start > OBJECT_BYTES_MAX:
+        raise S3Error(
+            "InvalidRequest",
+            "The specified copy source is larger than the maximum allowable size for a copy source:"
+            f" {OBJECT_BYTES_MAX}",
+        )
+    received = await receive_copy(call, entry, chosen, plan.object_algorithm)
     modified_ms = await _store_part(call, upload, number, received)
+    checksum = checksums.element(received.algorithm, received.checksum) if plan.algorithm else ""
     return call.xml(
         f'{DECLARATION}<CopyPartResult xmlns="{NAMESPACE}"><LastModified>{format_iso(modified_ms)}</LastModified>'
-        f"<ETag>&quot;{received.body.md5.hex()}&quot;</ETag>{_checksum_elements(received)}</CopyPartResult>"
+        f"<ETag>&quot;{received.body.md5.hex()}&quot;</ETag>{checksum}</CopyPartResult>"
     )
-
-
-def _checksum_elements(received: Received) -> str:
-    if received.algorithm is None:
-        return ""
-    name = f"Checksum{received.algorithm.value}"
-    return f"<{name}>{checksums.format_checksum(received.checksum)}</{name}>"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final, NamedTuple
 from xml.parsers import expat
 
@@ -63,12 +64,12 @@ class CompletedPart(NamedTuple):
     Attributes:
         number: 1 to 10,000.
         etag: the part's entity tag, without quotes.
-        checksums: the checksums that the client expects the part to have.
+        checksum: the checksum that the client expects the part to have, or None.
     """
 
     number: int
     etag: str
-    checksums: tuple[Declared, ...]
+    checksum: Declared | None
 
 
 class _Element:
@@ -244,7 +245,7 @@ def parse_complete(document: bytes) -> tuple[CompletedPart, ...]:
 
     Raises:
         S3Error: ``MalformedXML``, ``InvalidPartOrder``, ``InvalidArgument`` for an impossible part
-            number, ``InvalidRequest`` for a checksum that is none.
+            number, for a checksum that is none and for several of one part.
     """
     root = _parse(document, "CompleteMultipartUpload")
     parts: list[CompletedPart] = []
@@ -275,7 +276,21 @@ def _completed_part(element: _Element) -> CompletedPart:
         )
     if not values.keys() <= _CHECKSUM_ELEMENTS.keys():
         raise S3Error("MalformedXML")
-    checksums = tuple(
-        parse_checksum(_CHECKSUM_ELEMENTS[name], text.strip()) for name, text in values.items()
+    return CompletedPart(
+        int(number), etag.removeprefix('"').removesuffix('"'), _part_checksum(values)
     )
-    return CompletedPart(int(number), etag.removeprefix('"').removesuffix('"'), checksums)
+
+
+def _part_checksum(values: Mapping[str, str]) -> Declared | None:
+    if not values:
+        return None
+    if len(values) == 1:
+        [(name, text)] = values.items()
+        with suppress(S3Error):
+            return parse_checksum(_CHECKSUM_ELEMENTS[name], text.strip())
+    raise S3Error(
+        "InvalidArgument",
+        "Invalid Base64 or multiple checksums present in request",
+        ArgumentName="Checksum",
+        ArgumentValue="".join(f"{name}:{text};" for name, text in values.items()),
+    )

@@ -691,7 +691,10 @@ class TestMultipart:
             s3.list_parts(Bucket=bucket, Key="k", UploadId=upload)
 
     def test_a_client_that_did_not_get_the_answer_asks_again(self, s3: Any, bucket: str) -> None:
-        upload = s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="CRC32")["UploadId"]
+        created = s3.create_multipart_upload(
+            Bucket=bucket, Key="k", ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT"
+        )
+        upload = created["UploadId"]
         parts = self.parts(s3, bucket, upload, {1: b"1" * (5 * MIB), 2: b"2"})
         end = {"Bucket": bucket, "Key": "k", "UploadId": upload, "MultipartUpload": {"Parts": parts}}
         first, second = s3.complete_multipart_upload(**end), s3.complete_multipart_upload(**end)

@@ -293,3 +293,121 @@ def test_a_part_of_another_algorithm(s3: Any, bucket: str) -> None:
         s3.upload_part(
             Bucket=bucket, Key="k", UploadId=created["UploadId"], PartNumber=1, Body=b"x", ChecksumAlgorithm="CRC32C"
         )
+
+
+class TestNoneSent:
+    """What a client that computes nothing finds: a CRC64NVME, as at Amazon since 2025."""
+
+    @pytest.fixture
+    def silent(self, server: Any) -> Any:
+        """A client that sends no checksum of its own accord."""
+        return server.boto3(request_checksum_calculation="when_required", response_checksum_validation="when_required")
+
+    @pytest.mark.parametrize("size", SIZES)
+    def test_of_an_object(self, silent: Any, bucket: str, size: int) -> None:
+        data = pattern(size)
+        put = silent.put_object(Bucket=bucket, Key="k", Body=data)
+        head = silent.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+        for answer in (put, head):
+            assert answer["ChecksumCRC64NVME"] == checksum("CRC64NVME", data)
+            assert answer["ChecksumType"] == "FULL_OBJECT"
+        assert "ChecksumCRC64NVME" not in silent.head_object(Bucket=bucket, Key="k")
+
+    def test_of_a_streamed_object(self, server: Any, s3: Any, bucket: str) -> None:
+        data = pattern(MIB + 1)
+        for sign_chunks in (False, True):
+            headers, body = server.chunked(f"/{bucket}/k", data, sign_chunks=sign_chunks)
+            reply = server.send("PUT", f"/{bucket}/k", headers, body)
+            assert reply.headers[header("CRC64NVME")] == checksum("CRC64NVME", data)
+            head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+            assert head["ChecksumCRC64NVME"] == checksum("CRC64NVME", data)
+
+    @pytest.mark.parametrize("sent", [None, "CRC64NVME", "CRC32", "SHA256"])
+    def test_of_an_upload(self, silent: Any, bucket: str, sent: str | None) -> None:
+        """Whatever a client sends with its parts, an upload that asked for nothing gets the default."""
+        upload_id = silent.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+        where = {"Bucket": bucket, "Key": "k", "UploadId": upload_id}
+        asked = {"ChecksumAlgorithm": sent} if sent else {}
+        parts = []
+        for number, piece in enumerate(PIECES, 1):
+            done = silent.upload_part(**where, PartNumber=number, Body=piece, **asked)
+            assert done[f"Checksum{sent or 'CRC64NVME'}"] == checksum(sent or "CRC64NVME", piece)
+            parts.append({"PartNumber": number, "ETag": done["ETag"]})
+        listed = silent.list_parts(**where)
+        assert "ChecksumAlgorithm" not in listed
+        assert not [name for name in listed["Parts"][0] if name.startswith("Checksum")]
+        done = silent.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
+        head = silent.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+        for answer in (done, head):
+            assert answer["ChecksumCRC64NVME"] == checksum("CRC64NVME", b"".join(PIECES))
+            assert answer["ChecksumType"] == "FULL_OBJECT"
+
+    @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME"])
+    def test_with_the_parts_of_a_full_object_checksum(self, silent: Any, bucket: str, algorithm: str) -> None:
+        created = silent.create_multipart_upload(
+            Bucket=bucket, Key="k", ChecksumAlgorithm=algorithm, ChecksumType="FULL_OBJECT"
+        )
+        where = {"Bucket": bucket, "Key": "k", "UploadId": created["UploadId"]}
+        parts = []
+        for number, piece in enumerate(PIECES, 1):
+            done = silent.upload_part(**where, PartNumber=number, Body=piece)
+            assert done[f"Checksum{algorithm}"] == checksum(algorithm, piece)
+            parts.append({"PartNumber": number, "ETag": done["ETag"]})
+        done = silent.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
+        assert done[f"Checksum{algorithm}"] == checksum(algorithm, b"".join(PIECES))
+
+    @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "SHA1", "SHA256"])
+    def test_with_the_parts_of_a_composite_checksum(self, silent: Any, bucket: str, algorithm: str) -> None:
+        created = silent.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm=algorithm)
+        where = {"Bucket": bucket, "Key": "k", "UploadId": created["UploadId"]}
+        with pytest.raises(ClientError, match="InvalidRequest"):
+            silent.upload_part(**where, PartNumber=1, Body=b"x")
+        done = silent.upload_part(**where, PartNumber=1, Body=b"x", ChecksumAlgorithm=algorithm)
+        with pytest.raises(ClientError, match=r"InvalidRequest.*It was missing for part 1 in the request"):
+            silent.complete_multipart_upload(
+                **where, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": done["ETag"]}]}
+            )
+
+
+def test_part_checksums_that_do_not_belong(s3: Any, bucket: str) -> None:
+    end = upload(s3, bucket, "CRC32C", "FULL_OBJECT")
+    first, *rest = end["MultipartUpload"]["Parts"]
+    bare = {name: value for name, value in first.items() if name != "ChecksumCRC32C"}
+    refused = {
+        "InvalidPart": first | {"ChecksumCRC32C": checksum("CRC32C", b"other")},
+        "BadDigest": bare | {"ChecksumSHA256": checksum("SHA256", PIECES[0])},
+        "InvalidArgument": first | {"ChecksumSHA256": checksum("SHA256", PIECES[0])},
+    }
+    for code, part in refused.items():
+        with pytest.raises(ClientError, match=code):
+            s3.complete_multipart_upload(**end | {"MultipartUpload": {"Parts": [part, *rest]}})
+    with pytest.raises(ClientError, match="InvalidArgument"):
+        s3.complete_multipart_upload(
+            **end | {"MultipartUpload": {"Parts": [bare | {"ChecksumCRC32C": "no base64"}, *rest]}}
+        )
+    with pytest.raises(ClientError, match=r"InvalidRequest.*using the FULL_OBJECT checksum mode"):
+        s3.complete_multipart_upload(**end, ChecksumType="COMPOSITE")
+    with pytest.raises(ClientError, match=r"InvalidRequest.*Checksum Type mismatch"):
+        s3.complete_multipart_upload(**end, ChecksumSHA256=checksum("SHA256", b"".join(PIECES)))
+    assert s3.complete_multipart_upload(**end | {"MultipartUpload": {"Parts": [bare, *rest]}})["ETag"]
+
+
+def test_the_size_of_the_object_can_be_declared(s3: Any, bucket: str) -> None:
+    end = upload(s3, bucket, "CRC32", "FULL_OBJECT")
+    size = sum(map(len, PIECES))
+    for wrong in (0, -1, size - 1, 10**30):
+        with pytest.raises(ClientError, match="InvalidRequest"):
+            s3.complete_multipart_upload(**end, MpuObjectSize=wrong)
+    assert s3.complete_multipart_upload(**end, MpuObjectSize=size)["ETag"]
+
+
+@every_algorithm
+def test_of_a_copied_part(s3: Any, bucket: str, algorithm: str) -> None:
+    data = pattern(2 * MIB)
+    s3.put_object(Bucket=bucket, Key="from", Body=data)
+    for asked in ({"ChecksumAlgorithm": algorithm}, {}):
+        upload_id = s3.create_multipart_upload(Bucket=bucket, Key="k", **asked)["UploadId"]
+        where = {"Bucket": bucket, "Key": "k", "UploadId": upload_id, "CopySource": {"Bucket": bucket, "Key": "from"}}
+        copied = s3.upload_part_copy(**where, PartNumber=1, CopySourceRange="bytes=7-99999")["CopyPartResult"]
+        expected = {f"Checksum{algorithm}": checksum(algorithm, data[7:100_000])} if asked else {}
+        assert {name: value for name, value in copied.items() if name.startswith("Checksum")} == expected

@@ -211,6 +211,57 @@ def test_what_an_upload_can_ask_for(
         assert checksums.requested(headers) == result
 
 
+SHA1_CLAIM = Declared(Algorithm.SHA1, bytes(20))
+
+
+@pytest.mark.parametrize(
+    ("claim", "algorithm", "kind", "allowed"),
+    [
+        (SHA1_CLAIM, Algorithm.SHA1, ChecksumType.COMPOSITE, True),
+        (SHA1_CLAIM, Algorithm.SHA256, ChecksumType.COMPOSITE, False),
+        (SHA1_CLAIM, Algorithm.CRC32, ChecksumType.FULL_OBJECT, False),
+        (None, Algorithm.SHA1, ChecksumType.COMPOSITE, False),
+        (None, Algorithm.CRC32, ChecksumType.FULL_OBJECT, True),
+    ],
+)
+def test_which_checksum_a_part_must_have(
+    claim: Declared | None, algorithm: Algorithm, kind: ChecksumType, allowed: bool
+) -> None:
+    if allowed:
+        checksums.check_part(claim, algorithm, kind)
+        return
+    with pytest.raises(S3Error, match="Checksum Type mismatch occurred") as refused:
+        checksums.check_part(claim, algorithm, kind)
+    assert refused.value.code == "InvalidRequest"
+
+
+@pytest.mark.parametrize(
+    ("claim", "kind", "code"),
+    [
+        (Declared(Algorithm.CRC32, b"good"), ChecksumType.COMPOSITE, None),
+        (Declared(Algorithm.CRC32, b"good", 3), ChecksumType.COMPOSITE, None),
+        (Declared(Algorithm.CRC32, b"good", 2), ChecksumType.COMPOSITE, "BadDigest"),
+        (Declared(Algorithm.CRC32, b"evil", 3), ChecksumType.COMPOSITE, "BadDigest"),
+        (Declared(Algorithm.CRC32, b"good"), ChecksumType.FULL_OBJECT, None),
+        (Declared(Algorithm.CRC32, b"evil"), ChecksumType.FULL_OBJECT, "BadDigest"),
+        (Declared(Algorithm.CRC32, b"good", 3), ChecksumType.FULL_OBJECT, "InvalidRequest"),
+        (Declared(Algorithm.CRC32C, b"good"), ChecksumType.FULL_OBJECT, "InvalidRequest"),
+    ],
+)
+def test_what_a_client_says_of_a_multipart_object(
+    claim: Declared, kind: ChecksumType, code: str | None
+) -> None:
+    def check() -> None:
+        checksums.check_whole(claim, Algorithm.CRC32, kind, b"good", 3)
+
+    if code is None:
+        check()
+        return
+    with pytest.raises(S3Error) as refused:
+        check()
+    assert refused.value.code == code
+
+
 def test_content_md5() -> None:
     md5 = hashlib.md5(b"abc").digest()
     assert checksums.content_md5(Headers({})) is None

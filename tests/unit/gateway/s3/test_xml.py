@@ -127,9 +127,9 @@ def test_complete() -> None:
         ).encode()
     )
     assert parts == (
-        (1, "a", ()),
-        (3, "b", (Declared(Algorithm.CRC32, bytes(4)),)),
-        (10_000, "c", ()),
+        (1, "a", None),
+        (3, "b", Declared(Algorithm.CRC32, bytes(4))),
+        (10_000, "c", None),
     )
 
 
@@ -163,7 +163,14 @@ def test_complete() -> None:
         ),
         (
             ["<ETag>a</ETag><PartNumber>1</PartNumber><ChecksumCRC32>x</ChecksumCRC32>"],
-            "InvalidRequest",
+            "InvalidArgument",
+        ),
+        (
+            [
+                "<ETag>a</ETag><PartNumber>1</PartNumber><ChecksumCRC32>AAAAAA==</ChecksumCRC32>"
+                "<ChecksumCRC32C>AAAAAA==</ChecksumCRC32C>"
+            ],
+            "InvalidArgument",
         ),
         (["<ETag>a</ETag><PartNumber>1</PartNumber><ChecksumMD4>x</ChecksumMD4>"], "MalformedXML"),
     ],
