@@ -126,11 +126,17 @@ class Committer(Mutator):
             try:
                 if self._failure is not None:
                     raise StoreReadOnly(self._failure)
-                mutations = [waiting.mutation for waiting in batch]
-                outcomes: Sequence[Outcome] = self._registrar.register(self._preparer.prepare(mutations, self._buckets))
+                outcomes = self._commit([waiting.mutation for waiting in batch])
             except Exception as error:
                 outcomes = [self._failed(error)] * len(batch)
             _deliver(batch, outcomes)
+
+    def _commit(self, mutations: list[Mutation]) -> Sequence[Outcome]:
+        match mutations[0]:
+            case Put(guard=guard) if guard is not None:
+                if refusal := self._registrar.refusal(guard):
+                    return [refusal]
+        return self._registrar.register(self._preparer.prepare(mutations, self._buckets))
 
     def _failed(self, error: Exception) -> StoreError:
         """What everybody in a batch that failed is told."""
@@ -146,7 +152,7 @@ class Committer(Mutator):
         return StoreReadOnly(reason)
 
     def _gather(self) -> list[_Waiting]:
-        """Everything that waits, up to the limits; a bucket's creation or deletion makes a batch of its own."""
+        """Everything that waits, up to the limits; what has to be alone makes a batch of its own."""
         first = self._left_over or self._queue.get()
         self._left_over = None
         if first is None:
@@ -169,6 +175,8 @@ class Committer(Mutator):
         return batch
 
 def _alone(mutation: Mutation) -> bool:
+    if isinstance(mutation, Put):
+        return mutation.guard is not None
     return isinstance(mutation, MakeBucket | DropBucket)
 
 

@@ -37,7 +37,10 @@ class Put:
         entry: what it becomes.
         blocks: blocks it refers to that are not stored yet.
         check: see `Check`.
-        record: statements that belong to the same commit (the end of a multipart upload); must not raise.
+        record: statements that belong to the same commit (the end of a multipart upload), called when the head has
+            moved in the same transaction; must not raise.
+        guard: looks at the registry before anything is written, and raises to refuse the mutation. A mutation with one
+            is a batch of its own, so that what the guard saw still holds when ``record`` is called.
     """
 
     bucket: str
@@ -46,6 +49,7 @@ class Put:
     blocks: tuple[Block, ...] = ()
     check: Check | None = None
     record: RegistryWrite | None = None
+    guard: RegistryWrite | None = None
 
 
 @dataclass(frozen=True, slots=True)

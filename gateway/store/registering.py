@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from gateway.store.errors import StoreFull, StoreReadOnly
-from gateway.store.mutations import Committed, Outcome
+from gateway.store.errors import StoreError, StoreFull, StoreReadOnly
+from gateway.store.mutations import Committed, Outcome, RegistryWrite
 from gateway.store.preparing import Prepared
 from gateway.store.shared import SharedState
 from registry import heads
@@ -43,14 +46,24 @@ class Registrar:
             self._publish(prepared)
         return [outcome for outcome in prepared.outcomes if outcome is not None]
 
-    def _transact(self, prepared: Prepared) -> None:
+    def refusal(self, guard: RegistryWrite) -> Exception | None:
+        """What ``guard`` raises when it looks at the registry as it is now: the answer of the mutation it belongs to.
+
+        Raises:
+            StoreReadOnly: the registry failed.
+        """
         try:
-            with self._database.write() as connection:
-                _write(connection, prepared)
-        except DatabaseFailed as error:
-            if error.disk_full:
-                raise StoreFull(str(error)) from error
-            raise StoreReadOnly(str(error)) from error
+            with _failures_named(), self._database.read() as connection:
+                guard(connection)
+        except StoreError:
+            raise
+        except Exception as refusal:
+            return refusal
+        return None
+
+    def _transact(self, prepared: Prepared) -> None:
+        with _failures_named(), self._database.write() as connection:
+            _write(connection, prepared)
 
     def _publish(self, prepared: Prepared) -> None:
         changed, dropped = prepared.changed, prepared.dropped
@@ -59,6 +72,16 @@ class Registrar:
         self._buckets.update((bucket.name, bucket) for bucket in changed)
         if dropped:
             del self._buckets[dropped.name]
+
+
+@contextmanager
+def _failures_named() -> Iterator[None]:
+    try:
+        yield
+    except DatabaseFailed as error:
+        if error.disk_full:
+            raise StoreFull(str(error)) from error
+        raise StoreReadOnly(str(error)) from error
 
 
 def _write(connection: Connection, prepared: Prepared) -> None:

@@ -678,6 +678,53 @@ def test_a_put_and_its_record_happen_together_or_not_at_all(tmp_path: Path) -> N
     _run(tmp_path, lambda client: _expect(client, {b"1": b"x"}))
 
 
+def _take_token(connection: sa.Connection) -> None:
+    state.put(connection, "token", b"taken")
+
+
+def _token_is_free(connection: sa.Connection) -> None:
+    if state.get(connection, "token") == b"taken":
+        raise Refused
+
+
+@pytest.mark.parametrize("first", ["puts", "record"])
+def test_of_those_that_need_the_same_registry_row_one_wins(tmp_path: Path, gate: Gate, first: str) -> None:
+    """Whatever waits together: each guard sees what those before it have recorded, and a refused put left nothing."""
+
+    def take_if_free(connection: sa.Connection) -> None:
+        _token_is_free(connection)
+        _take_token(connection)
+
+    async def test(client: StoreClient) -> None:
+        puts = [_put(b"%d" % n, guard=_token_is_free, record=_take_token) for n in range(3)]
+        mutations = [*puts, Record(take_if_free)] if first == "puts" else [Record(take_if_free), *puts]
+        written = client.store.size_bytes
+        answers = await _batch(client, gate, [*mutations, _put(b"other")])
+        assert [type(answer) for answer in answers] == [Committed, Refused, Refused, Refused, Committed]
+        sequence = client.store.bucket("b").sequence
+        head = client.store.size_bytes
+        with pytest.raises(Refused):
+            await client.store.committer.submit(puts[0])
+        assert client.store.size_bytes == head > written
+        assert client.store.bucket("b").sequence == sequence
+
+    won = {b"0": b"x"} if first == "puts" else {}
+    _run(tmp_path, test)
+    _run(tmp_path, lambda client: _expect(client, won | {b"other": b"x", b"gate": b"gate"}))
+
+
+def test_a_guard_that_fails_makes_the_store_read_only(tmp_path: Path) -> None:
+    def fail(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("SELECT * FROM no_such_table")
+
+    async def test(client: StoreClient) -> None:
+        with pytest.raises(StoreReadOnly):
+            await client.store.committer.submit(_put(b"1", guard=fail))
+        assert await client.entries("b") == {}
+
+    _run(tmp_path, test)
+
+
 def test_a_transaction_that_the_database_gave_up_is_not_answered_as_done(tmp_path: Path, gate: Gate) -> None:
     """SQLite may roll a whole transaction back when one statement fails for want of room or for a failed read.
 
