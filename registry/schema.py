@@ -10,11 +10,13 @@ import sqlalchemy as sa
 
 from mst.limits import CID_BYTES, INSTANCE_BYTES, KEY_BYTES_MAX, SALT_BYTES
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The newest migration this code knows."""
 
 ETAG_BYTES = 16
 """A part's ETag: the md5 of its bytes."""
+PARTS_DIGEST_BYTES = 32
+"""The SHA-256 of the list of parts that an upload was completed with."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -101,6 +103,26 @@ parts = sa.Table(
     sa.Column("modified_ms", sa.BigInteger, nullable=False),
     # Last, because a page of parts is listed without it and it can be longer than a database page.
     sa.Column("leaves", sa.LargeBinary, nullable=False),
+)
+
+completions = sa.Table(
+    "completions",
+    metadata,
+    sa.Column("upload_id", sa.Text, primary_key=True),
+    sa.Column(
+        "instance",
+        sa.LargeBinary(INSTANCE_BYTES),
+        sa.ForeignKey("buckets.instance", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Column("key", sa.LargeBinary(KEY_BYTES_MAX), nullable=False),
+    sa.Column("parts_digest", sa.LargeBinary(PARTS_DIGEST_BYTES), nullable=False),
+    sa.Column("answer", sa.LargeBinary, nullable=False),
+    sa.Column("commit", sa.LargeBinary(CID_BYTES), nullable=False),
+    sa.Column("tree", sa.LargeBinary(CID_BYTES), nullable=False),
+    sa.Column("completed_ms", sa.BigInteger, nullable=False),
+    sa.Index(None, "completed_ms"),
+    sa.Index(None, "instance"),
 )
 
 store_state = sa.Table(

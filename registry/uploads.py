@@ -188,9 +188,24 @@ def get(connection: sa.Connection, upload_id: str) -> Upload | None:
     return None if row is None else Upload(*row)
 
 
-def delete(connection: sa.Connection, upload_id: str) -> bool:
-    """Remove an upload and its parts; False when it was gone already."""
-    return connection.execute(_DELETE, {"wanted": upload_id}).rowcount == 1
+def require(connection: sa.Connection, upload_id: str) -> None:
+    """Look whether an upload is in progress.
+
+    Raises:
+        UploadMissing: it is not.
+    """
+    if connection.execute(_EXISTS, {"wanted": upload_id}).first() is None:
+        raise UploadMissing(upload_id)
+
+
+def delete(connection: sa.Connection, upload_id: str) -> None:
+    """Remove an upload and its parts.
+
+    Raises:
+        UploadMissing: it was gone already.
+    """
+    if connection.execute(_DELETE, {"wanted": upload_id}).rowcount != 1:
+        raise UploadMissing(upload_id)
 
 
 def list_uploads(
@@ -257,8 +272,7 @@ def put_part(
     values |= {"of_upload": upload_id, "of_number": part.number}
     if connection.execute(_PART_UPDATE, values).rowcount == 1:
         return
-    if connection.execute(_EXISTS, {"wanted": upload_id}).first() is None:
-        raise UploadMissing(upload_id)
+    require(connection, upload_id)
     connection.execute(_PART_INSERT, {**row, "upload_id": upload_id, "number": part.number})
 
 

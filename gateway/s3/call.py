@@ -14,6 +14,7 @@ from gateway.s3.sigv4 import Verified
 from gateway.s3.target import Target
 from gateway.store.store import Store
 from mst.cid import CID
+from registry.completions import Completion
 from registry.credentials import Credential
 from registry.heads import Bucket
 
@@ -105,10 +106,10 @@ class Call:
         return self.answer(200, document.encode(), {"Content-Type": "application/xml"} | (headers or {}))
 
 
-def state_headers(bucket: Bucket | None) -> dict[str, str]:
+def state_headers(state: Bucket | Completion | None) -> dict[str, str]:
     """The headers that tell which state of the bucket a write led to."""
-    assert bucket is not None  # every mutation of a bucket answers with one
-    return {"x-ms3t-root": _text(bucket.tree), "x-ms3t-commit": _text(bucket.commit)}
+    assert state is not None  # every mutation of a bucket answers with one
+    return {"x-ms3t-root": _text(state.tree), "x-ms3t-commit": _text(state.commit)}
 
 
 # All members of a batch are answered with the same two.

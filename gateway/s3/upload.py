@@ -81,23 +81,37 @@ async def create_upload(call: Call) -> web.Response:
     )
 
 
-def find_upload(call: Call) -> Upload:
-    """The upload that the request names.
-
-    Raises:
-        S3Error: NoSuchUpload, there is none of that id for this bucket and key.
-    """
+def open_upload(call: Call) -> Upload | None:
+    """The upload that the request names; None if there is none of that id in progress for this bucket and key."""
     bucket = call.bucket
-    upload_id = call.target.query["uploadId"]
     with call.front.store.database.read() as connection:
-        upload = uploads.get(connection, upload_id)
+        upload = uploads.get(connection, call.target.query["uploadId"])
     if upload is None or upload.instance != bucket.instance or upload.key != call.key:
-        raise S3Error("NoSuchUpload", UploadId=upload_id)
+        return None
     return upload
 
 
+def find_upload(call: Call) -> Upload:
+    """`open_upload`, which must be there.
+
+    Raises:
+        S3Error: NoSuchUpload.
+    """
+    upload = open_upload(call)
+    if upload is None:
+        raise no_such_upload(call)
+    return upload
+
+
+def no_such_upload(call: Call) -> S3Error:
+    """The refusal of a request whose upload is not there."""
+    return S3Error("NoSuchUpload", UploadId=call.target.query["uploadId"])
+
+
 async def abort_upload(call: Call) -> web.Response:
-    """AbortMultipartUpload."""
+    """AbortMultipartUpload; refused if a Complete, or another Abort, was first."""
+    if "x-amz-if-match-initiated-time" in call.headers:
+        raise S3Error("NotImplemented", "Aborts conditional on the time of initiation are not implemented.")
     upload = find_upload(call)
     await call.front.store.committer.submit(Record(partial(uploads.delete, upload_id=upload.upload_id)))
     return call.answer(204)

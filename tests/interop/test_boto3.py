@@ -690,23 +690,6 @@ class TestMultipart:
         with refused("NoSuchUpload", 404):
             s3.list_parts(Bucket=bucket, Key="k", UploadId=upload)
 
-    def test_a_client_that_did_not_get_the_answer_asks_again(self, s3: Any, bucket: str) -> None:
-        created = s3.create_multipart_upload(
-            Bucket=bucket, Key="k", ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT"
-        )
-        upload = created["UploadId"]
-        parts = self.parts(s3, bucket, upload, {1: b"1" * (5 * MIB), 2: b"2"})
-        end = {"Bucket": bucket, "Key": "k", "UploadId": upload, "MultipartUpload": {"Parts": parts}}
-        first, second = s3.complete_multipart_upload(**end), s3.complete_multipart_upload(**end)
-        for field in ("ETag", "Key", "Location", "ChecksumCRC32", "ChecksumType"):
-            assert first[field] == second[field]
-        with refused("NoSuchUpload", 404):
-            s3.complete_multipart_upload(**end, IfNoneMatch="*")
-        s3.put_object(Bucket=bucket, Key="k", Body=b"another")
-        with refused("NoSuchUpload", 404):
-            s3.complete_multipart_upload(**end)
-        assert read(s3, bucket, "k") == b"another"
-
     def test_a_part_is_replaced(self, s3: Any, bucket: str) -> None:
         upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
         first = self.parts(s3, bucket, upload, {1: b"first"})

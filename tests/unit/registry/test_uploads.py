@@ -39,8 +39,11 @@ def test_an_upload_is_found_until_it_is_deleted(connection: sa.Connection) -> No
     upload = _create(connection, b"k\xc3\xa9")
     assert uploads.get(connection, upload.upload_id) == upload
     assert uploads.get(connection, "00") is None
-    assert uploads.delete(connection, upload.upload_id)
-    assert not uploads.delete(connection, upload.upload_id)
+    uploads.require(connection, upload.upload_id)
+    uploads.delete(connection, upload.upload_id)
+    for act in (uploads.delete, uploads.require):
+        with pytest.raises(UploadMissing):
+            act(connection, upload.upload_id)
     assert uploads.get(connection, upload.upload_id) is None
 
 
