@@ -6,6 +6,7 @@ the head.  A function that raises has written nothing, so the caller's transacti
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from registry.heads import require_bucket
 from registry.schema import parts, uploads
 
 UPLOAD_ID_RANDOM_BYTES = 16
+_TIME_DIGITS = 12
 PAGE_MAX = 1000
 """Most rows of one page, S3's own limit."""
 LEAVES_BYTES_MAX = 16 * 1024 * 1024
@@ -148,6 +150,7 @@ _PART_LIST = (
 )
 _PART_LEAVES = sa.select(parts.c.leaves).where(_THE_PART)
 
+_UPLOAD_ID = re.compile(rf"[0-9a-f]{{{_TIME_DIGITS + 2 * UPLOAD_ID_RANDOM_BYTES}}}")
 # Above every upload id, which are hexadecimal: a key marker without an id marker skips all uploads of that key.
 _AFTER_EVERY_ID = "g"
 
@@ -168,7 +171,7 @@ def create(
     Raises:
         BucketMissing: the bucket is gone.
     """
-    upload_id = f"{now_ms:012x}{secrets.token_hex(UPLOAD_ID_RANDOM_BYTES)}"
+    upload_id = f"{now_ms:0{_TIME_DIGITS}x}{secrets.token_hex(UPLOAD_ID_RANDOM_BYTES)}"
     row = {
         "upload_id": upload_id,
         "instance": instance,
@@ -180,6 +183,11 @@ def create(
     require_bucket(connection, instance)
     connection.execute(_INSERT, row)
     return Upload(upload_id, instance, key, now_ms, owner, meta)
+
+
+def is_upload_id(text: str) -> bool:
+    """Whether ``text`` could be the id of an upload, in progress or not."""
+    return _UPLOAD_ID.fullmatch(text) is not None
 
 
 def get(connection: sa.Connection, upload_id: str) -> Upload | None:

@@ -33,11 +33,13 @@ class UploadPlan:
         metadata: what is kept with the object.
         algorithm: the checksum that was asked for, or None.
         kind: how the object's checksum comes from those of its parts.
+        owner_name: the display name of the user who began it.
     """
 
     metadata: ObjectMetadata
     algorithm: Algorithm | None
     kind: ChecksumType
+    owner_name: str
 
     @property
     def object_algorithm(self) -> Algorithm:
@@ -46,8 +48,14 @@ class UploadPlan:
 
     def encode(self) -> bytes:
         """The plan as the registry keeps it."""
-        algorithm = self.algorithm.value if self.algorithm else None
-        return cbor.encode({"meta": self.metadata.stored, "algorithm": algorithm, "type": self.kind.value})
+        return cbor.encode(
+            {
+                "meta": self.metadata.stored,
+                "algorithm": self.algorithm.value if self.algorithm else None,
+                "type": self.kind.value,
+                "owner": self.owner_name,
+            }
+        )
 
     @classmethod
     def decode(cls, encoded: bytes) -> UploadPlan:
@@ -55,7 +63,7 @@ class UploadPlan:
         fields = cast("dict[str, cbor.Value]", cbor.decode(encoded))
         algorithm = Algorithm(fields["algorithm"]) if fields["algorithm"] else None
         metadata = ObjectMetadata(cast("Mapping[str, cbor.Value]", fields["meta"]))
-        return cls(metadata, algorithm, ChecksumType(fields["type"]))
+        return cls(metadata, algorithm, ChecksumType(fields["type"]), cast("str", fields["owner"]))
 
 
 async def create_upload(call: Call) -> web.Response:
@@ -63,11 +71,15 @@ async def create_upload(call: Call) -> web.Response:
     bucket = call.bucket
     asked = checksums.requested(call.headers)
     algorithm, kind = asked or (None, ChecksumType.FULL_OBJECT)
-    plan = UploadPlan(ObjectMetadata.from_headers(call.headers), algorithm, kind).encode()
-    owner, now_ms = call.owner.owner_id, call.front.clock_ms()
-
+    owner = call.owner
+    plan = UploadPlan(ObjectMetadata.from_headers(call.headers), algorithm, kind, owner.display_name)
     create = partial(
-        uploads.create, instance=bucket.instance, key=call.key, owner=owner, meta=plan, now_ms=now_ms
+        uploads.create,
+        instance=bucket.instance,
+        key=call.key,
+        owner=owner.owner_id,
+        meta=plan.encode(),
+        now_ms=call.front.clock_ms(),
     )
     done = await call.front.store.committer.submit(Record(create))
     upload = cast(Upload, done.value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
 from gateway.s3 import checksums
@@ -9,13 +11,13 @@ from gateway.s3.call import Call
 from gateway.s3.checksums import Algorithm
 from gateway.s3.errors import S3Error
 from gateway.s3.httpdate import format_iso
-from gateway.s3.listing import page_limit
-from gateway.s3.page import after_prefix
+from gateway.s3.listing import Show, page_limit
 from gateway.s3.upload import UploadPlan, find_upload
+from gateway.s3.upload_page import UploadPage, collect, marker_of
 from gateway.s3.xml import PARTS_MAX
 from gateway.s3.xmltext import DECLARATION, NAMESPACE, escape, url_encode
 from registry import uploads
-from registry.uploads import Part, Upload
+from registry.uploads import Part, Upload, is_upload_id
 
 
 async def list_parts(call: Call) -> web.Response:
@@ -25,7 +27,7 @@ async def list_parts(call: Call) -> web.Response:
     after = page_limit(call, "part-number-marker", default=0, largest=PARTS_MAX)
     with call.front.store.database.read() as connection:
         page = uploads.list_parts(connection, upload.upload_id, after_number=after, limit=limit + 1)
-    truncated = len(page) > limit
+    truncated = len(page) > limit > 0
     page = page[:limit]
     plan = UploadPlan.decode(upload.meta)
     following = page[-1].number if page else after
@@ -33,7 +35,7 @@ async def list_parts(call: Call) -> web.Response:
     return call.xml(
         f'{DECLARATION}<ListPartsResult xmlns="{NAMESPACE}"><Bucket>{call.bucket_name}</Bucket>'
         f"<Key>{escape(call.key_text)}</Key><UploadId>{upload.upload_id}</UploadId>"
-        f"{_user('Initiator', call)}{_user('Owner', call)}<StorageClass>STANDARD</StorageClass>"
+        f"{_users(upload, plan)}<StorageClass>{plan.metadata.storage_class}</StorageClass>"
         f"<PartNumberMarker>{after}</PartNumberMarker><NextPartNumberMarker>{following}</NextPartNumberMarker>"
         f"<MaxParts>{limit}</MaxParts><IsTruncated>{str(truncated).lower()}</IsTruncated>"
         f"{_checksum_asked(plan)}{rows}</ListPartsResult>"
@@ -57,9 +59,10 @@ def _checksum_asked(plan: UploadPlan) -> str:
     )
 
 
-def _user(role: str, call: Call) -> str:
-    owner = call.owner
-    return f"<{role}><ID>{owner.owner_id}</ID><DisplayName>{escape(owner.display_name)}</DisplayName></{role}>"
+def _users(upload: Upload, plan: UploadPlan) -> str:
+    """Who began the upload, and so will own its object."""
+    user = f"<ID>{escape(upload.owner)}</ID><DisplayName>{escape(plan.owner_name)}</DisplayName>"
+    return f"<Initiator>{user}</Initiator><Owner>{user}</Owner>"
 
 
 async def list_uploads(call: Call) -> web.Response:
@@ -68,61 +71,58 @@ async def list_uploads(call: Call) -> web.Response:
     query = call.target.query
     prefix, delimiter = query.get("prefix", "").encode(), query.get("delimiter", "").encode()
     key_marker, id_marker = query.get("key-marker", ""), query.get("upload-id-marker", "")
-    if query.get("encoding-type", "") not in ("", "url"):
-        raise S3Error("InvalidArgument", ArgumentName="encoding-type", ArgumentValue=query["encoding-type"])
-    show = url_encode if query.get("encoding-type") else escape
+    encoding = query.get("encoding-type", "")
+    if encoding not in ("", "url"):
+        raise S3Error(
+            "InvalidArgument", "Invalid Encoding Method specified in Request",
+            ArgumentName="encoding-type", ArgumentValue=encoding,
+        )  # fmt: skip
+    if key_marker and id_marker and not is_upload_id(id_marker):
+        raise S3Error(
+            "InvalidArgument", "Invalid uploadId marker", ArgumentName="upload-id-marker", ArgumentValue=id_marker
+        )
     limit = page_limit(call, "max-uploads")
-    after_key = key_marker.encode() or None
-    after_id = id_marker or None if after_key else None
-    if after_key and delimiter and after_key.startswith(prefix):
-        cut = after_key.find(delimiter, len(prefix))
-        if cut >= 0 and cut + len(delimiter) == len(after_key):
-            after_key, after_id = after_prefix(after_key), ""
-    rows: list[Upload] = []
-    groups: list[bytes] = []
-    truncated = False
-    with call.front.store.database.read() as connection:
-        while limit:
-            page = uploads.list_uploads(
-                connection, bucket.instance, prefix=prefix, after_key=after_key, after_upload_id=after_id
-            )
-            for upload in page:
-                cut = upload.key.find(delimiter, len(prefix)) if delimiter else -1
-                group = upload.key[: cut + len(delimiter)] if cut >= 0 else None
-                if group is not None and groups and groups[-1] == group:
-                    continue
-                if len(rows) + len(groups) >= limit:
-                    truncated = True
-                    break
-                if group is None:
-                    rows.append(upload)
-                else:
-                    groups.append(group)
-            if truncated or len(page) < uploads.PAGE_MAX:
-                break
-            after_key, after_id = page[-1].key, page[-1].upload_id
-    next_markers = ""
-    if truncated:
-        last_group = groups[-1] if groups else b""
-        last_row = rows[-1].key if rows else b""
-        last = max(last_group, last_row)
-        next_markers = f"<NextKeyMarker>{show(last.decode())}</NextKeyMarker>"
-        if last == last_row:
-            next_markers += f"<NextUploadIdMarker>{rows[-1].upload_id}</NextUploadIdMarker>"
-    uploads_shown = "".join(
+    start = marker_of(key_marker.encode(), id_marker or None, prefix, delimiter)
+    show = url_encode if encoding else escape
+
+    def document() -> str:
+        with call.front.store.database.read() as connection:
+            page = collect(connection, bucket.instance, start, prefix, delimiter, limit)
+        head = f"<Prefix>{show(prefix.decode())}</Prefix>"
+        if delimiter:
+            head += f"<Delimiter>{show(delimiter.decode())}</Delimiter>"
+        if encoding:
+            head += f"<EncodingType>{encoding}</EncodingType>"
+        return (
+            f'{DECLARATION}<ListMultipartUploadsResult xmlns="{NAMESPACE}"><Bucket>{bucket.name}</Bucket>{head}'
+            f"<KeyMarker>{show(key_marker)}</KeyMarker><UploadIdMarker>{escape(id_marker)}</UploadIdMarker>"
+            f"{_next(page, show)}<MaxUploads>{limit}</MaxUploads>"
+            f"<IsTruncated>{str(page.truncated).lower()}</IsTruncated>"
+            f"{_rows(page, show)}</ListMultipartUploadsResult>"
+        )
+
+    return call.xml(await asyncio.to_thread(document))
+
+
+def _next(page: UploadPage, show: Show) -> str:
+    if not page.truncated or page.last.key is None:
+        return ""
+    return (
+        f"<NextKeyMarker>{show(page.last.key.decode())}</NextKeyMarker>"
+        f"<NextUploadIdMarker>{page.last.upload_id or ''}</NextUploadIdMarker>"
+    )
+
+
+def _rows(page: UploadPage, show: Show) -> str:
+    rows = [_upload_row(upload, show) for upload in page.rows]
+    rows += [f"<CommonPrefixes><Prefix>{show(group.decode())}</Prefix></CommonPrefixes>" for group in page.groups]
+    return "".join(rows)
+
+
+def _upload_row(upload: Upload, show: Show) -> str:
+    plan = UploadPlan.decode(upload.meta)
+    return (
         f"<Upload><Key>{show(upload.key.decode())}</Key><UploadId>{upload.upload_id}</UploadId>"
-        f"{_user('Initiator', call)}{_user('Owner', call)}<StorageClass>STANDARD</StorageClass>"
-        f"<Initiated>{format_iso(upload.created_ms)}</Initiated></Upload>"
-        for upload in rows
-    )
-    prefixes = "".join(
-        f"<CommonPrefixes><Prefix>{show(group.decode())}</Prefix></CommonPrefixes>" for group in groups
-    )
-    encoding = "<EncodingType>url</EncodingType>" if query.get("encoding-type") else ""
-    return call.xml(
-        f'{DECLARATION}<ListMultipartUploadsResult xmlns="{NAMESPACE}"><Bucket>{bucket.name}</Bucket>'
-        f"<Prefix>{show(prefix.decode())}</Prefix><Delimiter>{show(delimiter.decode())}</Delimiter>{encoding}"
-        f"<KeyMarker>{show(key_marker)}</KeyMarker><UploadIdMarker>{escape(id_marker)}</UploadIdMarker>"
-        f"{next_markers}<MaxUploads>{limit}</MaxUploads><IsTruncated>{str(truncated).lower()}</IsTruncated>"
-        f"{uploads_shown}{prefixes}</ListMultipartUploadsResult>"
+        f"{_users(upload, plan)}<StorageClass>{plan.metadata.storage_class}</StorageClass>"
+        f"<Initiated>{format_iso(upload.created_ms)}</Initiated>{_checksum_asked(plan)}</Upload>"
     )
