@@ -216,8 +216,8 @@ def _bucket_of_host(host: str, domains: Sequence[str]) -> str | None:
 def parse_copy_source(value: str) -> CopySource:
     """Return the object named by an ``x-amz-copy-source`` header.
 
-    The value is ``bucket/key`` or ``/bucket/key``, percent-encoded (a plus stays a plus), with an
-    optional ``?versionId=``. A ``?`` inside the key arrives as ``%3F``.
+    The value is ``bucket/key`` or ``/bucket/key``, encoded as in a form (a plus is a space, so a plus in
+    the key arrives as ``%2B``), with an optional ``?versionId=``. A ``?`` inside the key arrives as ``%3F``.
 
     Raises:
         S3Error: ``InvalidArgument`` when it names no object; also what a bad bucket or key raises.
@@ -232,7 +232,7 @@ def parse_copy_source(value: str) -> CopySource:
         raise _bad_copy_source(value)
     try:
         # Some clients encode the slash between bucket and key as well, so decode before splitting.
-        decoded = unquote_to_bytes(path).decode()
+        decoded = unquote_to_bytes(path.replace("+", " ")).decode()
     except UnicodeError:
         raise _bad_copy_source(value) from None
     bucket, slash, key = decoded.removeprefix("/").partition("/")
