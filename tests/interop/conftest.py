@@ -136,6 +136,22 @@ class ChunkSigner:
         return f"x-amz-trailer-signature:{self._sign('AWS4-HMAC-SHA256-TRAILER', digest)}"
 
 
+def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """An environment in which nothing of the person running the tests shows."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MS3T_"))}
+    return {
+        **kept,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "1",
+        "AWS_PAGER": "",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONUTF8": "1",
+        **(extra or {}),
+    }
+
+
 @dataclass
 class Server:
     """One server process over one data folder."""
@@ -147,6 +163,7 @@ class Server:
     environment: dict[str, str] = field(default_factory=dict)
     clients: list[Any] = field(default_factory=list)
 
+    child_environment = staticmethod(child_environment)
     wire_form = staticmethod(wire_form)
     read_reply = staticmethod(read_reply)
 
@@ -349,22 +366,6 @@ class Server:
     ) -> Reply:
         """Sign a request and send it."""
         return self.send(method, target, self.signed(method, target, headers, body, **signing), body)
-
-
-def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """An environment in which nothing of the person running the tests shows."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MS3T_"))}
-    return {
-        **kept,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_MAX_ATTEMPTS": "1",
-        "AWS_PAGER": "",
-        "LC_ALL": "C.UTF-8",
-        "PYTHONUTF8": "1",
-        **(extra or {}),
-    }
 
 
 def _spawn(arguments: list[str], log_path: Path) -> subprocess.Popen[bytes]:
