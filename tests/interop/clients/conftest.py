@@ -7,6 +7,7 @@ that is not there skips its tests, but not under `make interop` if that should h
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import random
 import shutil
@@ -121,8 +122,9 @@ def python_client(absent: Callable[[str], None]) -> Callable[[str], ModuleType]:
     """Imports a client library; ends the test if it is not there."""
 
     def find(name: str) -> ModuleType:
-        if importlib.util.find_spec(name.partition(".")[0]) is None:
-            absent(name)
+        package = name.partition(".")[0]
+        if importlib.util.find_spec(package) is None:
+            absent(package)
         return importlib.import_module(name)
 
     return find
