@@ -1,4 +1,4 @@
-"""Damage that keeps an input nearly right, as a Hypothesis strategy: random bytes would be refused at the first of them."""
+"""Damage that keeps an input nearly right, as a Hypothesis strategy; random bytes would be refused at once."""
 
 from __future__ import annotations
 

@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.formats import FORMATS
+from tests.fuzz.all import TARGETS
 from tests.fuzz.mutation import damaged
-
-TARGETS = FORMATS
 
 
 @pytest.mark.parametrize("name", TARGETS)
