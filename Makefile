@@ -13,7 +13,9 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-head
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-annotate \
 	--resolver=backtracking --pip-args="--only-binary=:all:"
 
-.PHONY: help install serve test interop interop-big crash check bench lock clean
+FUZZ_SECONDS ?= 60
+
+.PHONY: help install serve test interop interop-big crash fuzz check bench lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -35,6 +37,9 @@ interop-big: $(VENV)/installed-dev ## real clients with gigabytes, thousands of 
 crash: $(VENV)/installed-dev ## crashes and power cuts by the hundred; hours on a slow disk
 	$(BIN)/python -m pytest -m crash_long -q tests/crash $(ARGS)
 
+fuzz: $(VENV)/installed-fuzz ## look for inputs that break a parser (FUZZ_SECONDS=60 for each, ARGS="node metadata ...")
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
+
 check: $(VENV)/installed-dev ## lint, types, import layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -46,13 +51,15 @@ bench: $(VENV)/installed-bench ## compare with other S3 servers, in about ten mi
 lock: $(VENV)/installed-dev ## pin the newest dependencies pyproject.toml allows
 	$(COMPILE) --upgrade --build-deps-for editable --output-file requirements.lock pyproject.toml
 	$(COMPILE) --upgrade --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(COMPILE) --upgrade --extra fuzz --constraint requirements-dev.lock --output-file requirements-fuzz.lock pyproject.toml
 	$(COMPILE) --upgrade --extra bench --constraint requirements-dev.lock --output-file requirements-bench.lock \
 		pyproject.toml
 	$(COMPILE) --upgrade --extra interop --build-deps-for editable --constraint requirements.lock \
 		--output-file requirements-interop.lock pyproject.toml
 
 clean: ## remove what make and the tools made, but no data
-	rm -rf $(VENV) $(INTEROP) $(INTEROP_JS)/node_modules build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(INTEROP) $(INTEROP_JS)/node_modules build dist .fuzz .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache
 
 $(VENV)/created:
 	@if [ -z "$(PYTHON)" ]; then \
@@ -68,6 +75,10 @@ $(VENV)/installed: $(VENV)/created requirements.lock pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
 	$(INSTALL) -r requirements-dev.lock
+	touch $@
+
+$(VENV)/installed-fuzz: $(VENV)/installed-dev requirements-fuzz.lock
+	$(INSTALL) -r requirements-fuzz.lock
 	touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed-dev requirements-bench.lock

@@ -60,7 +60,8 @@ DOCUMENTS = {
     "complete-upload": wire_target(
         xml.parse_complete, _complete_check,
         b"<CompleteMultipartUpload><Part><ETag>&quot;a&quot;</ETag><PartNumber>1</PartNumber></Part>"
-        b"<Part><PartNumber> 20 </PartNumber><ETag>b</ETag><ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part></CompleteMultipartUpload>",
+        b"<Part><PartNumber> 20 </PartNumber><ETag>b</ETag><ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part>"
+        b"</CompleteMultipartUpload>",
         tokens=_XML_TOKENS,
     ),
     "create-bucket": wire_target(
