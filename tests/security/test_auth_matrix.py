@@ -1,4 +1,4 @@
-"""Every kind of signature x payload mode x operation x defect: all refused, each with its code."""
+"""Every kind of signature x payload mode x operation x defect: all refused, each with its code and status."""
 
 from __future__ import annotations
 
@@ -17,7 +17,19 @@ from gateway.s3.target import parse_target
 
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 NOW = 1_790_000_000.0
-CELLS_MIN = 5_000
+CELLS_MIN = 10_000
+STATUSES = {
+    "AccessDenied": 403,
+    "AuthorizationHeaderMalformed": 400,
+    "AuthorizationQueryParametersError": 400,
+    "InvalidAccessKeyId": 403,
+    "InvalidArgument": 400,
+    "InvalidRequest": 400,
+    "InvalidToken": 400,
+    "RequestTimeTooSkewed": 403,
+    "SignatureDoesNotMatch": 403,
+}
+"""As the table of error codes in the S3 API Reference has them."""
 SHA = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 PAYLOADS = [SHA, *(mode.value for mode in PayloadMode if mode is not PayloadMode.SIGNED)]
 OPERATIONS = [
@@ -56,7 +68,9 @@ class Defect:
         code: how it is refused.
         signing: how the request was signed, if that is what is wrong.
         method: another method.
+        path: (old, new) in the path; what has no such path cannot have the defect.
         query: text added to the query.
+        less_query: whether the first parameter is taken out; what has none cannot have the defect.
         replace: (old, new) in the text that carries the signature, header or target.
         put: a header given another value, or None to take it out.
         add: a header added.
@@ -67,7 +81,9 @@ class Defect:
     code: str
     signing: dict[str, Any] = field(default_factory=dict)
     method: str | None = None
+    path: tuple[str, str] | None = None
     query: str = ""
+    less_query: bool = False
     replace: tuple[str, str] | None = None
     put: tuple[bytes, bytes | None] | None = None
     add: tuple[bytes, bytes] | None = None
@@ -78,10 +94,20 @@ COMMON = [
     Defect("wrong secret", MISMATCH, {"secret": "guessed"}),
     Defect("unknown key", "InvalidAccessKeyId", {"access_key": "AKIDOTHER"}),
     Defect("other method", MISMATCH, method="PATCH"),
+    Defect("other bucket", MISMATCH, path=("/photos", "/photoz")),
+    Defect("other key", MISMATCH, path=("/photos/", "/photos/b")),
+    Defect("other spelling of the same key", MISMATCH, path=("/photos/a", "/photos/%61")),
+    Defect("another slash", MISMATCH, path=("/photos/", "/photos//")),
+    Defect("a segment that goes nowhere", MISMATCH, path=("/photos/", "/photos/./")),
     Defect("another sub-resource", MISMATCH, query="acl"),
+    Defect("a parameter less", MISMATCH, less_query=True),
+    Defect("a header in the query", MISMATCH, query="x-amz-copy-source=a%2Fb"),
+    Defect("an override in the query", MISMATCH, query="response-content-type=text%2Fhtml"),
     Defect("a parameter twice", TWICE, query="q=1&q=2"),
     Defect("other host", MISMATCH, put=(b"host", b"evil.test")),
     Defect("no host", MISMATCH, put=(b"host", None)),
+    Defect("empty host", MISMATCH, put=(b"host", b"")),
+    Defect("other body", MISMATCH, put=(b"x-amz-content-sha256", b"0" * 64)),
     Defect("other metadata", MISMATCH, put=(b"x-amz-meta-a", b"c")),
     Defect("no metadata", MISMATCH, put=(b"x-amz-meta-a", None)),
     Defect("malformed payload mode", TWICE, put=(b"x-amz-content-sha256", b"UNSIGNED")),
@@ -104,6 +130,23 @@ IN_HEADER = [
     Defect("unsorted names", MALFORMED_HEADER, replace=("=host;", "=z;host;")),
     Defect("short signature", MISMATCH, replace=("Signature=", "Signature=0")),
     Defect("no signature", DENIED, put=(b"authorization", None)),
+    Defect("no date", DENIED, put=(b"x-amz-date", None)),
+    Defect("malformed date", DENIED, put=(b"x-amz-date", b"2026-09-21T14:13:20Z")),
+    Defect("impossible date", DENIED, put=(b"x-amz-date", b"20261321T141320Z")),
+    Defect("no payload mode", "InvalidRequest", put=(b"x-amz-content-sha256", None)),
+    Defect("no key", MALFORMED_HEADER, replace=(f"Credential={KEY}", "Credential=")),
+    Defect("no scope", MALFORMED_HEADER, replace=("/us-east-1/s3/aws4_request", "")),
+    Defect("other terminator", MALFORMED_HEADER, replace=("aws4_request", "aws5_request")),
+    Defect("two credentials", MALFORMED_HEADER, replace=("Credential=", "Credential=a/b/c/d/e, Credential=")),
+    Defect("no list of names", MALFORMED_HEADER, replace=("SignedHeaders=", "Signed=")),
+    Defect("capital names", MALFORMED_HEADER, replace=("=host;", "=Host;")),
+    Defect("a name twice", MALFORMED_HEADER, replace=("=host;", "=host;host;")),
+    Defect("a name of nothing", MISMATCH, replace=("=host;", "=;host;")),
+    Defect("a name that did not come", MISMATCH, replace=("=host;", "=expect;host;")),
+    Defect("version 2", "InvalidRequest", put=(b"authorization", b"AWS AKIDEXAMPLE:c2lnbmF0dXJl")),
+    Defect("another scheme", "InvalidArgument", put=(b"authorization", b"Bearer token")),
+    Defect("a second header", TWICE, add=(b"AUTHORIZATION", b"AWS4-HMAC-SHA256 x")),
+    Defect("version 2 in the query too", TWICE, query="Signature=x"),
     Defect("a signature in the query too", TWICE, query="X-Amz-Signature=x"),
 ]
 MALFORMED_QUERY = "AuthorizationQueryParametersError"
@@ -120,6 +163,25 @@ IN_QUERY = [
     Defect("host not signed", DENIED, replace=("=host%3B", "=")),
     Defect("short signature", MISMATCH, replace=("X-Amz-Signature=", "X-Amz-Signature=0")),
     Defect("no signature", MALFORMED_QUERY, replace=("X-Amz-Signature=", "Y=")),
+    Defect("no algorithm", MALFORMED_QUERY, replace=("X-Amz-Algorithm=", "Y=")),
+    Defect("no credential", MALFORMED_QUERY, replace=("X-Amz-Credential=", "Y=")),
+    Defect("no date", MALFORMED_QUERY, replace=("X-Amz-Date=", "Y=")),
+    Defect("no end", MALFORMED_QUERY, replace=("X-Amz-Expires=", "Y=")),
+    Defect("no list of names", MALFORMED_QUERY, replace=("X-Amz-SignedHeaders=", "Y=")),
+    Defect("malformed date", MALFORMED_QUERY, replace=("X-Amz-Date=2026", "X-Amz-Date=26")),
+    Defect("no life", MALFORMED_QUERY, replace=("Expires=900", "Expires=0")),
+    Defect("negative life", MALFORMED_QUERY, replace=("Expires=900", "Expires=-900")),
+    Defect("life that is no number", MALFORMED_QUERY, replace=("Expires=900", "Expires=9e9")),
+    Defect("life of very many digits", MALFORMED_QUERY, replace=("Expires=900", f"Expires={'9' * 5000}")),
+    Defect("no key", MALFORMED_QUERY, replace=(f"Credential={KEY}", "Credential=")),
+    Defect("other terminator", MALFORMED_QUERY, replace=("aws4_request", "aws5_request")),
+    Defect("unsorted names", MALFORMED_QUERY, replace=("=host%3B", "=z%3Bhost%3B")),
+    Defect("fewer signed headers", DENIED, replace=("%3Bx-amz-meta-a", "")),
+    Defect("the signature spelled otherwise", MALFORMED_QUERY, replace=("X-Amz-Signature=", "X-Amz-Signatur%65=")),
+    Defect("two signatures", TWICE, query="X-Amz-Signature=0"),
+    Defect("two dates", TWICE, query="X-Amz-Date=20260921T141320Z"),
+    Defect("session token in the query", "InvalidToken", query="X-Amz-Security-Token=t"),
+    Defect("no payload mode", MISMATCH, put=(b"x-amz-content-sha256", None)),
     Defect("a signature in a header too", TWICE, add=(b"Authorization", b"AWS4-HMAC-SHA256 x")),
 ]
 
@@ -131,8 +193,21 @@ def judge(request: Any, late_seconds: float = 0) -> Verified:
     return authenticator.verify(request.method, target, headers, NOW + late_seconds)
 
 
+def can_have(defect: Defect, target: str) -> bool:
+    """Whether a request for ``target`` can be wrong in that way."""
+    path, _, query = target.partition("?")
+    return (defect.path is None or defect.path[0] in path) and (not defect.less_query or bool(query))
+
+
 def damage(request: Any, defect: Defect, presigned: bool) -> Any:
     method, target, headers = request
+    path, mark, query = target.partition("?")
+    if defect.path:
+        path = path.replace(*defect.path, 1)
+    if defect.less_query:
+        query = query.partition("&")[2]
+        mark = "?" if query else ""
+    target = f"{path}{mark}{query}"
     if defect.query:
         target += ("&" if "?" in target else "?") + defect.query
     if defect.replace:
@@ -166,6 +241,8 @@ def test_every_cell_is_refused(sign_request: Callable[..., Any]) -> None:
                 good = sign_request(method, target, headers, presign_seconds=presign_seconds)
                 assert judge(good).access_key == KEY
                 for defect in [*COMMON, *defects]:
+                    if not can_have(defect, target):
+                        continue
                     signed = good
                     if defect.signing:
                         signed = sign_request(
@@ -178,6 +255,7 @@ def test_every_cell_is_refused(sign_request: Callable[..., Any]) -> None:
                     bad = damage(signed, defect, presign_seconds is not None)
                     with pytest.raises(S3Error) as refused:
                         judge(bad, defect.late_seconds)
-                    assert refused.value.code == defect.code, (defect.name, payload, good)
+                    refusal = refused.value.code, refused.value.status
+                    assert refusal == (defect.code, STATUSES[defect.code]), (defect.name, payload, good)
                     cells += 1
     assert cells >= CELLS_MIN
