@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 from typing import Any
 
 import structlog
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError, LineTooLong
 
 from gateway.s3.errors import S3Error
 
-REASON_CHARACTERS_MAX = 200
-"""How much is logged of why bytes are no request: anybody can send them."""
+_SENT = re.compile(r":?\s*\bb['\"].*", re.DOTALL)
+"""In aiohttp's messages, the bytes that were sent: they are anybody's, and can be a credential."""
 
 _random = random.Random()  # ids are no secrets, and reading the kernel's randomness is the dearest part of a GET
 os.register_at_fork(after_in_child=_random.seed)  # or all workers would give the same
@@ -52,8 +53,7 @@ class _Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """The answer where aiohttp has an error of its own; the connection is closed after it."""
         if isinstance(exc, HttpProcessingError):
-            reason = " ".join(exc.message.split())[:REASON_CHARACTERS_MAX]
-            log.info("no HTTP request", client=request.remote, reason=reason)
+            log.info("no HTTP request", client=request.remote, reason=_reason(exc))
             error = S3Error("RequestHeaderSectionTooLarge" if isinstance(exc, LineTooLong) else "BadRequest")
         else:
             log.error("a connection failed", client=request.remote, status=status, exc_info=exc)
@@ -63,6 +63,11 @@ class _Connection(web.RequestHandler):
         response = refusal(error, resource="", request_id=new_request_id())
         response.force_close()
         return response
+
+
+def _reason(error: HttpProcessingError) -> str:
+    """Why bytes are no request, without any of them."""
+    return "Invalid URL" if isinstance(error, InvalidURLError) else " ".join(_SENT.sub("", error.message).split())
 
 
 def new_request_id() -> str:
