@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-ADVISORIES_MIN = 22
+ADVISORIES_MIN = 58
 _ID = re.compile(r"(?:cve_\d{4}_\d{4,}|ghsa(?:_[a-z0-9]{4}){3})")
 
 

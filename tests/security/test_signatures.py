@@ -137,6 +137,25 @@ def test_cve_2026_41145_query_credentials_do_not_skip_the_check(sign_request: Si
         assert refusal(lambda r=request, h=both: verify(r, h)).code == "InvalidArgument"
 
 
+@pytest.mark.parametrize("presign_seconds", [None, 604_800])
+def test_cve_2021_21362_a_signature_is_worth_what_its_key_is_now(
+    sign_request: Sign, presign_seconds: int | None
+) -> None:
+    keys = {KEY: SECRET}
+    gate = Authenticator(keys.get, "us-east-1")
+    request = sign_request("PUT", "/photos/a", presign_seconds=presign_seconds)
+    headers = fold(request.headers)
+
+    def attempt() -> Verified:
+        return gate.verify(request.method, parse_target(request.target, headers["host"]), headers, NOW)
+
+    assert attempt().access_key == KEY
+    keys[KEY] = "another secret"
+    assert refusal(attempt).code == "SignatureDoesNotMatch"
+    del keys[KEY]
+    assert refusal(attempt).code == "InvalidAccessKeyId"
+
+
 LOOKS_SIGNED = (
     f"AWS4-HMAC-SHA256 Credential={KEY}/20260921/us-east-1/s3/aws4_request,"
     " SignedHeaders=host;x-amz-content-sha256;x-amz-date"
