@@ -318,8 +318,8 @@ def overrides(query: Mapping[str, str]) -> dict[str, str]:
 
 
 def encode_words(text: str) -> str:
-    """Return ``text`` fit for a header: as it is if ASCII, else as RFC 2047 encoded words."""
-    if text.isascii():
+    """Return ``text`` fit for a header: as it is if that can be read back, else as RFC 2047 encoded words."""
+    if text.isascii() and text.strip(" \t") == text == decode_words(text):
         return text
     words: list[str] = []
     chunk = b""

@@ -230,6 +230,7 @@ WIRE = {
         b"content-type: text/html; charset=utf-8\ncontent-encoding: aws-chunked, gzip\ncache-control: no-cache",
         b"x-amz-meta-a: =?UTF-8?B?w6k=?=\nx-amz-meta-b: \xc3\xa9\nx-amz-storage-class: STANDARD_IA",
         b"x-amz-meta-a: =?iso-8859-1?Q?a=E9_b?= =?utf-8?q?=C3?=\nexpires: 0\ncontent-language: de",
+        b"x-amz-meta-a: =?UTF-8?Q?=3D=3Futf-8=3FQ=3Fa=3F=3D?=\nx-amz-meta-b: =?UTF-8?Q?_a=09?=",
         tokens=(b"=?", b"?=", b"?Q?", b"?B?", b"=?utf-8?q?=0A?=", b"=?UTF-8?B??=", b"aws-chunked", b"\nx-amz-meta-"),
     ),
     "checksums": wire_target(

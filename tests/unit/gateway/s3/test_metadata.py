@@ -180,6 +180,11 @@ def test_words_round_trip_and_email_reads_them(text: str) -> None:
         assert all(len(word) <= 75 for word in encoded.split(" "))
 
 
+@pytest.mark.parametrize("text", ["=?utf-8?Q?a?=", "=?UTF-8?B?w6k=?=", " a", "a\t", " "])
+def test_text_that_would_be_read_otherwise_is_sent_as_words(text: str) -> None:
+    assert decode_words(encode_words(text).strip(" \t")) == text
+
+
 @given(st.text(st.characters(max_codepoint=127)) | st.text())
 def test_words_never_raise(value: str) -> None:
     decode_words(value)
