@@ -42,10 +42,9 @@ def _create_bucket_check(_: bytes, found: str | None) -> None:
 
 _XML_TOKENS = (
     b"<!DOCTYPE a>", b"<!--", b"-->", b"<![CDATA[", b"]]>", b"<?xml", b"?>", b"&#0;", b"&#13;", b"&#x1F333;", b"&lt;",
-    b"&a;",
-    b"<a>", b"</a>", b"<Key>", b"</Key>", b"<Object>", b"<Quiet>true</Quiet>", b"xmlns='a'", b"\xef\xbb\xbf",
-    b"\xff\xfe",
-    b' encoding="UTF-16"', b"<a>" * 9, b"<VersionId>null</VersionId>", b"<PartNumber>10001</PartNumber>", b"<Tags/>",
+    b"&a;", b"<a>", b"</a>", b"<Key>", b"</Key>", b"<Object>", b"<Quiet>true</Quiet>", b"xmlns='a'", b"\xef\xbb\xbf",
+    b"\xff\xfe", b' encoding="UTF-16"', b"<a>" * 9, b"<VersionId>null</VersionId>", b"<PartNumber>10001</PartNumber>",
+    b"<Tags/>",
 )  # fmt: skip
 
 

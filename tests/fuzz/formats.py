@@ -29,12 +29,9 @@ HEADS = (b"\x00", b"\x17", b"\x18\x18", b"\x19\x01\x00", b"\x1a\x00\x01\x00\x00"
 b"\x1b" + b"\xff" * 8)
 CBOR_TOKENS = (
     *HEADS, b"\x20", b"\x40", b"\x5f", b"\x60", b"\x7f", b"\x80", b"\x81", b"\x9b" + b"\xff" * 8, b"\x9f", b"\xa0",
-    b"\xa1",
-    b"\xbf", b"\xc0", b"\xd8\x2a", b"\xd8\x2a\x40", cbor.LINK_HEAD, cbor.LINK_HEAD + LEAF, cbor.LINK_HEAD + LINKED,
-    b"\xf4",
-    b"\xf5", b"\xf6", b"\xf7", b"\xf9\x00\x00", b"\xfa" + bytes(4), b"\xfb" + bytes(8), b"\xfb\x7f\xf8" + bytes(6),
-    b"\xff",
-    b"\x62\xc3\x28", b"\x81" * 70,
+    b"\xa1", b"\xbf", b"\xc0", b"\xd8\x2a", b"\xd8\x2a\x40", cbor.LINK_HEAD, cbor.LINK_HEAD + LEAF,
+    cbor.LINK_HEAD + LINKED, b"\xf4", b"\xf5", b"\xf6", b"\xf7", b"\xf9\x00\x00", b"\xfa" + bytes(4),
+    b"\xfb" + bytes(8), b"\xfb\x7f\xf8" + bytes(6), b"\xff", b"\x62\xc3\x28", b"\x81" * 70,
 )  # fmt: skip
 
 
@@ -80,7 +77,7 @@ def _node(params: TreeParams) -> Target:
 
 
 def _file_node(data: bytes) -> tuple[FileNode, list[Leaf]]:
-    """A file node, and its leaves as a reader of the file finds them; a child that is a node is the same node again."""
+    """A file node; if leaves are right below it, also the leaves as a reader of the file finds them."""
     found = unixfs.decode_file_node(data)
     root = CID.of(DAG_PB, data)
     leaves: list[Leaf] = []
@@ -193,8 +190,9 @@ FORMATS = {
             unixfs.encode_file_node([FileLink(LEAF, 5, 5), FileLink(LEAF, 300, 300)]),
             unixfs.encode_file_node([FileLink(INNER, 2**21, 2**20)] * 3),
         ),
-        (*HEADS, b"\x12", b"\x0a\x24", b"\x12\x00\x18", b"\x08\x02\x18", b"\x20", b"\x80\x00",
-        b"\xff" * 9, LEAF, INNER),
+        (
+            *HEADS, b"\x12", b"\x0a\x24", b"\x12\x00\x18", b"\x08\x02\x18", b"\x20", b"\x80\x00", b"\xff" * 9, LEAF,
+        ),
     ),
     "car": Target(
         _car, FormatError, _car_check,

@@ -33,27 +33,20 @@ _FILLING = b"\r\n\r\n" + b"x" * 110_000 + b"\r\n\r\n"
 _TURNS = 200  # after so many, hostile requests have deleted what good ones are about
 _METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE")
 _VALUES = (
-    "", "0", "1", "-1", "2", "1000", "2147483648", "9" * 30, "true", "null", "*", "a", "/", "a/", ",", ";",
-    "=", '"', "%", "%zz",
-    "\u00e9", "\U0001f333", "\x7f", "\x01", "\u2028", "\ufffe", "x" * 2000, "../..", "..", "<a>&amp;", "bytes=0-",
-    "bytes=5-2", "url",
-    "AAAAAA==", "CRC32", "SHA256", "x-amz-checksum-crc32", "COMPOSITE", "FULL_OBJECT", "REPLACE", "aws-chunked",
-    "100-continue",
-    "gzip", "chunked", "Sun, 06 Nov 1994 08:49:37 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "=?UTF-8?Q?=0A?=",
-    "text/html; charset=\u00e9",
-    "\u0663", "1e3", "+1", "0x10", "STANDARD", "GLACIER", f"{BUCKET}/key", f"/{OTHER}/key?versionId=null",
-    f"{BUCKET}/", "//",
+    "", "0", "1", "-1", "2", "1000", "2147483648", "9" * 30, "true", "null", "*", "a", "/", "a/", ",", ";", "=", '"',
+    "%", "%zz", "\u00e9", "\U0001f333", "\x7f", "\x01", "\u2028", "\ufffe", "x" * 2000, "../..", "..", "<a>&amp;",
+    "bytes=0-", "bytes=5-2", "url", "AAAAAA==", "CRC32", "SHA256", "x-amz-checksum-crc32", "COMPOSITE", "FULL_OBJECT",
+    "REPLACE", "aws-chunked", "100-continue", "gzip", "chunked", "Sun, 06 Nov 1994 08:49:37 GMT",
+    "Fri, 31 Dec 9999 23:59:59 GMT", "=?UTF-8?Q?=0A?=", "text/html; charset=\u00e9", "\u0663", "1e3", "+1", "0x10",
+    "STANDARD", "GLACIER", f"{BUCKET}/key", f"/{OTHER}/key?versionId=null", f"{BUCKET}/", "//",
     f"http://127.0.0.1/{BUCKET}/key", "None", "\t", "  two  blanks  ",
 )  # fmt: skip
 _PATHS = (
     "/", "//", "///key", "/.", "/..", "/%", "/%00", "/%2F", "/%2e%2e/x", f"/{BUCKET}", f"/{BUCKET}/", f"/{BUCKET}//",
-    f"/{BUCKET}/%",
-    f"/{BUCKET}/%FF", f"/{BUCKET}/%00", f"/{BUCKET}/../x", f"/{BUCKET}/a/../../x", f"/{BUCKET}/{'k' * 1024}",
-    f"/{BUCKET}/{'k' * 1025}",
-    f"/{BUCKET}/{quote(chr(0x1F333)) * 256}", f"/{BUCKET}/%01", f"/{BUCKET}/%EF%BF%BE", f"/{BUCKET}/a+b",
-    f"/{OTHER}/key", "/no-such-bucket",
-    "/no-such-bucket/key", "/UPPER/key", "/a", f"/{'b' * 64}/key", "/192.168.0.1/key", "/xn--a/key",
-    f"/{BUCKET}%2Fkey", "/%C3%A9/key", "/a..b/key",
+    f"/{BUCKET}/%", f"/{BUCKET}/%FF", f"/{BUCKET}/%00", f"/{BUCKET}/../x", f"/{BUCKET}/a/../../x",
+    f"/{BUCKET}/{'k' * 1024}", f"/{BUCKET}/{'k' * 1025}", f"/{BUCKET}/{quote(chr(0x1F333)) * 256}", f"/{BUCKET}/%01",
+    f"/{BUCKET}/%EF%BF%BE", f"/{BUCKET}/a+b", f"/{OTHER}/key", "/no-such-bucket", "/no-such-bucket/key", "/UPPER/key",
+    "/a", f"/{'b' * 64}/key", "/192.168.0.1/key", "/xn--a/key", f"/{BUCKET}%2Fkey", "/%C3%A9/key", "/a..b/key",
     f"/{BUCKET}/~!*'()/;:@&=$,[]{{}}|^`", f"http://127.0.0.1/{BUCKET}/key", "*", "",
 )  # fmt: skip
 _DOCUMENTS = (
@@ -70,6 +63,11 @@ _DOCUMENTS = (
     b"<!DOCTYPE a [<!ENTITY b 'c'>]><Delete>&b;</Delete>", b"\xff\xfe<\x00a\x00>\x00", b"<a>" * 1000, b"x" * 70_000,
     b"\0" * 10,
 )  # fmt: skip
+_OTHER_HEADERS = {
+    "Connection", "Content-Encoding", "Expect", "If-Range", "Origin", "Transfer-Encoding", "Upgrade", "x-amz-meta-",
+    "x-amz-meta-a",
+}  # fmt: skip
+"""Headers that are not S3's own, or are patterns there."""
 _ALGORITHMS = tuple(algorithm.header for algorithm in Algorithm)
 
 
@@ -80,9 +78,7 @@ def _names() -> tuple[tuple[str, ...], tuple[str, ...]]:
     members = [member for shape in shapes.values() for member in shape.get("members", {}).values()]
     headers = {member["locationName"] for member in members if member.get("location") == "header"}
     parameters = {member["locationName"] for member in members if member.get("location") == "querystring"}
-    others = {"Range", "Expect", "Content-MD5", "Content-Encoding", "Transfer-Encoding", "Origin", "Connection",
-    "Upgrade", "If-Range"}
-    headers |= others | {"x-amz-meta-a", "x-amz-meta-"}
+    headers |= _OTHER_HEADERS
     parameters |= SUBRESOURCES | {"x-id", "x-amz-meta-a"}
     return tuple(sorted(headers)), tuple(sorted(parameters))
 
@@ -196,8 +192,7 @@ def _other_payload(choice: random.Random, draft: Draft) -> Draft:
 
 _DAMAGES = (
     _other_method, _other_path, _more_query, _more_query, _other_query, _other_query, _more_headers, _more_headers,
-    _more_headers,
-    _checksum, _other_body, _other_payload,
+    _more_headers, _checksum, _other_body, _other_payload,
 )  # fmt: skip
 
 

@@ -206,12 +206,13 @@ _MD5 = b64encode(md5(b"", usedforsecurity=False).digest()).decode()
 _DATE = httpdate.format_http(int(NOW))
 
 WIRE = {
-    "headers": wire_target(headers_of, _headers_check, b"Host: h\nX-Amz-Meta-A: b\nrange: bytes=0-1",
-    b"a: \xc3\xa9\nb: \xe9\na: 2"),
+    "headers": wire_target(
+        headers_of, _headers_check, b"Host: h\nX-Amz-Meta-A: b\nrange: bytes=0-1", b"a: \xc3\xa9\nb: \xe9\na: 2"
+    ),
     "request-target": wire_target(
         _target, _target_check,
         b"/\nh", b"/photos/a%20b//c?list-type=2&prefix=%C3%A9+x\nh", b"/a/b?x=1&y\nphotos.s3.test:9000",
-        b"http://h/photos/a?\nh", b"/photos/\xc3\xa9".replace(b"\xc3\xa9", b"%C3%A9") + b"\nS3.TEST.",
+        b"http://h/photos/a?\nh", b"/photos/%C3%A9\nS3.TEST.",
         tokens=(b"\nphotos.s3.test", b"http://h", b"xn--", b"192.168.0.1", b"&a=1&a=2", b"/../..", b"/./"),
     ),
     "hoisted-headers": wire_target(
@@ -259,7 +260,7 @@ WIRE = {
     ),
     "copy-range": wire_target(
         _copy_range, _range_check, b"10\nbytes=0-9", b"10\nbytes=3-3", b"5497558138880\nbytes=1-5368709120",
-        tokens=(b"bytes=",)
+        tokens=(b"bytes=",),
     ),
     "dates": wire_target(
         _dates, _dates_check, _DATE.encode(), b"Sunday, 06-Nov-94 08:49:37 GMT", b"Sun Nov  6 08:49:37 1994",
@@ -268,11 +269,11 @@ WIRE = {
     ),
     "continuation-token": wire_target(
         lambda data: listing.decode_token(value_of(data), "continuation-token"), _token_check,
-        listing.encode_token(b"").encode(), listing.encode_token("a/é\0".encode()).encode(), tokens=(b"=", b"-_",
-        b"+/"),
+        listing.encode_token(b"").encode(), listing.encode_token("a/é\0".encode()).encode(),
+        tokens=(b"=", b"-_", b"+/"),
     ),
     "text": wire_target(
-        lambda data: data.decode("utf-8", "replace"), _text_check, b"a<b>&amp;\"'\r\n\t",
-        "é\N{DECIDUOUS TREE}\x01\ufffe".encode()
+        lambda data: data.decode("utf-8", "replace"), _text_check,
+        b"a<b>&amp;\"'\r\n\t", "é\N{DECIDUOUS TREE}\x01\ufffe".encode(),
     ),
 }  # fmt: skip
