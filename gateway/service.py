@@ -32,7 +32,7 @@ class Service:
     """
 
     def __init__(self, config: Config, store: Store, keys: Mapping[str, Credential]):
-        self._access_log = AccessLog(sys.stdout) if config.log.access else None
+        self._access_log = AccessLog(sys.stdout.buffer, config.log.format) if config.log.access else None
         front = Front(
             store=store,
             region=config.s3.region,

@@ -1,11 +1,19 @@
-"""One line per request, written in batches: aiohttp's own access log costs more than the rest of aiohttp."""
+"""One line per request, written in batches: aiohttp's own access log costs more than the rest of aiohttp.
+
+Several processes may write into one pipe: each write is of whole lines, and short enough for the kernel to keep it
+in one piece.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import TextIO
+from select import PIPE_BUF
+from typing import BinaryIO, Literal, NamedTuple
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -14,19 +22,40 @@ from gateway.s3.httpdate import format_iso
 FLUSH_SECONDS = 0.5
 LINES_MAX = 512
 """Lines held back at most, in number and in seconds."""
+PATH_CHARACTERS_MAX = 3200
+"""What is noted of a path: the longest key with every byte percent-encoded, and its bucket."""
+
+_PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"\\')
+"""What stands in a path as it was sent; all else is percent-encoded, so that a character is a byte in either form."""
+
+
+class Line(NamedTuple):
+    """What is noted of a request; the names are those of the JSON form, the order is that of the text form."""
+
+    time: str
+    client: str
+    access_key: str
+    operation: str
+    path: str
+    status: int
+    received_bytes: int
+    sent_bytes: int
+    ms: float
+    request_id: str
 
 
 class AccessLog:
     """Notes requests.
 
     Args:
-        stream: where lines go: time, client, access key, operation, path, status, bytes received and sent,
-            milliseconds, request id.
+        stream: where lines go.
+        form: "text" for the fields of `Line` with spaces between, "json" for one object a line.
     """
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: BinaryIO, form: Literal["text", "json"] = "text"):
         self._stream = stream
-        self._lines: list[str] = []
+        self._encode = _json if form == "json" else _text
+        self._lines: list[Line] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def note(
@@ -41,12 +70,19 @@ class AccessLog:
     ) -> None:
         """Note one request, ``started`` at that reading of ``time.perf_counter``."""
         now = time.time_ns() // 1_000_000
-        elapsed_ms = (time.perf_counter() - started) * 1000
-        path = request.raw_path.partition("?")[0]  # a presigned query is a credential
         self._lines.append(
-            f"{format_iso(now)[:-4]}{now % 1000:03d}Z {request.remote or '-'} {access_key} {operation} {path} "
-            f"{response.status} {request.content_length or 0} {response.content_length or 0} "
-            f"{elapsed_ms:.1f} {request_id}\n"
+            Line(
+                time=f"{format_iso(now)[:-4]}{now % 1000:03d}Z",
+                client=request.remote or "-",
+                access_key=access_key,
+                operation=operation,
+                path=_shown(request.raw_path.partition("?")[0]),  # a presigned query is a credential
+                status=response.status,
+                received_bytes=request.content_length or 0,
+                sent_bytes=response.content_length or 0,
+                ms=round((time.perf_counter() - started) * 1000, 1),
+                request_id=request_id,
+            )
         )
         if len(self._lines) >= LINES_MAX:
             self.flush()
@@ -59,8 +95,32 @@ class AccessLog:
             self._timer.cancel()
             self._timer = None
         lines, self._lines = self._lines, []
-        if lines:
-            # A terminal that went away or a full disk must not fail the requests that are being noted.
-            with suppress(OSError):
-                self._stream.write("".join(lines))
+        # A terminal that went away or a full disk must not fail the requests that are being noted.
+        with suppress(OSError):
+            for write in _joined([self._encode(line) for line in lines]):
+                self._stream.write(write)
                 self._stream.flush()
+
+
+def _shown(path: str) -> str:
+    return quote(path, safe=_PLAIN, errors="surrogateescape")[:PATH_CHARACTERS_MAX]
+
+
+def _text(line: Line) -> bytes:
+    return f"{' '.join(map(str, line))}\n".encode()
+
+
+def _json(line: Line) -> bytes:
+    return f"{json.dumps(line._asdict())}\n".encode()
+
+
+def _joined(lines: Sequence[bytes]) -> Iterator[bytes]:
+    """As few writes as may be, each of whole lines and at most ``PIPE_BUF`` bytes."""
+    write = bytearray()
+    for line in lines:
+        if len(write) + len(line) > PIPE_BUF:
+            yield bytes(write)
+            write.clear()
+        write += line
+    if write:
+        yield bytes(write)
