@@ -155,6 +155,7 @@ def start_nursery(config: Config) -> Nursery | None:
     """
     if config.worker_count == 1:
         return None
+    _raise_file_limit()  # workers have the limit that is in force now
     return Nursery.start(partial(worker.live, config, _store_settings(config)))
 
 

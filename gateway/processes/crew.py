@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -60,7 +61,10 @@ class Crew:
         Raises:
             WorkersFailed: one of them did not.
         """
-        self._members = [await self._fork(listening) for listening in self._listening]
+        try:
+            self._members = [await self._fork(listening) for listening in self._listening]
+        except BrokenPipeError as error:
+            raise WorkersFailed("the process that was to start workers is gone") from error
         await asyncio.wait([member.ready for member in self._members], timeout=START_SECONDS)
         if not all(member.ready.done() and member.ready.result() for member in self._members):
             raise WorkersFailed("a process that was to answer requests did not start")
@@ -91,7 +95,11 @@ class Crew:
         member = _Member(self._owned)
         await asyncio.get_running_loop().create_connection(lambda: member.link, sock=ours)
         with theirs:
-            self._nursery.fork([self._lock_fd, theirs.fileno(), *(each.fileno() for each in listening)])
+            try:
+                self._nursery.fork([self._lock_fd, theirs.fileno(), *(each.fileno() for each in listening)])
+            except BaseException:
+                member.link.close()
+                raise
         return member
 
     async def _watch(self, number: int) -> None:
@@ -101,7 +109,15 @@ class Crew:
             log.error("a worker ended unasked; its requests are lost, the others go on", worker=number)
             self._owned.shared.forget_dead_readers()
             await asyncio.sleep(RESTART_SECONDS)
-            self._members[number] = await self._fork(self._listening[number])
+            try:
+                self._members[number] = await self._fork(self._listening[number])
+            except BrokenPipeError:
+                log.critical("NO WORKER CAN BE STARTED ANY MORE; restart the server", worker=number)
+                for listening in self._listening[number]:  # the kernel gives its connections to the others
+                    listening.close()
+                return
+            except OSError as error:
+                log.error("a worker cannot be started for now", worker=number, reason=str(error))
 
 
 class _Member:
@@ -145,7 +161,8 @@ class _Member:
             self._committer.fail(f"cannot enter the blocks of {segment.path.name}: {error!r}")
 
     def _answer(self, outcomes: list[tuple[int, Outcome]]) -> None:
-        self._loop.call_soon_threadsafe(lambda: self.link.send(Settled.of(outcomes)))
+        with suppress(RuntimeError):  # the loop is closed: the server has stopped without waiting for this
+            self._loop.call_soon_threadsafe(lambda: self.link.send(Settled.of(outcomes)))
 
     def _lend(self, ticket: int, done: asyncio.Future[Segment]) -> None:
         error = done.exception()

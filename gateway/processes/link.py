@@ -38,7 +38,7 @@ class Refusal(NamedTuple):
         """For sending."""
         try:
             return cls(pickle.dumps((type(error), error.args, error.__dict__), _PROTOCOL))
-        except (pickle.PicklingError, TypeError, AttributeError):
+        except Exception:  # whatever an attribute's own pickling raises
             return cls(pickle.dumps((StoreError, (repr(error),), {}), _PROTOCOL))
 
     def error(self) -> Exception:

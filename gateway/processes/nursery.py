@@ -51,7 +51,11 @@ class Nursery:
         return cls(ours, pid)
 
     def fork(self, fds: Sequence[int]) -> None:
-        """Start a worker with its own copies of ``fds``, at most ``FDS_MAX``."""
+        """Start a worker with its own copies of ``fds``, at most ``FDS_MAX``; they are closed if it cannot be started.
+
+        Raises:
+            OSError: the nursery is gone.
+        """
         socket.send_fds(self._socket, [b"w"], fds)
 
     def close(self) -> None:
@@ -69,10 +73,13 @@ def _tend(end: socket.socket, life: Life) -> None:
         wish, fds, _, _ = socket.recv_fds(end, 1, FDS_MAX)
         if not wish:
             return
-        if os.fork() == 0:
-            end.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _in_child(lambda fds=fds: life(fds))  # type: ignore[misc]
+        try:
+            if os.fork() == 0:
+                end.close()
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _in_child(lambda fds=fds: life(fds))  # type: ignore[misc]
+        except OSError:  # no memory, or too many processes, for now; closing its files says that there is no worker
+            traceback.print_exc()
         for fd in fds:
             os.close(fd)
 

@@ -55,7 +55,8 @@ async def _serve(
     stop = await owner.stop
     cut_off = await service.stop(stop.seconds, owner.hurry)
     owner.link.send(Stopped(cut_off))
-    store.close()
+    # In a thread: what was cut off may still wait for the owner, whose answer this event loop brings.
+    await asyncio.to_thread(store.close)
     owner.close()
 
 

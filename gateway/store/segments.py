@@ -85,11 +85,14 @@ class Segments:
 
     def _open_newer(self, number: int) -> None:
         """Open a segment that another process has made since; a writer knows all there are."""
-        for kind in _KINDS if self._read_only else ():
-            path = self._folder.segment(number, kind)
-            if path.exists():
-                self._by_number[number] = (kind, Segment.open(number, path, read_only=True))
+        with self._creating:
+            if number in self._by_number:  # by another thread, meanwhile
                 return
+            for kind in _KINDS if self._read_only else ():
+                path = self._folder.segment(number, kind)
+                if path.exists():
+                    self._by_number[number] = (kind, Segment.open(number, path, read_only=True))
+                    return
         raise BlockMissing(f"segment {number} is gone")
 
     @property

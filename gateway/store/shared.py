@@ -8,8 +8,10 @@ anew at each start, from the registry and the index, which are durable.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
@@ -25,6 +27,10 @@ from registry.heads import Bucket
 
 READERS_MAX = 4096
 """Transactions that may be open for reading at once, over all processes; each takes 64 bytes."""
+DECODED_MAX = 16_384
+"""Buckets, also deleted ones, that are remembered as decoded (about 1 KB each)."""
+RESERVED_BYTES = 16 << 20
+"""Room on the disk that is taken at the start: on a disk that is full, what was committed must still become visible."""
 
 _MAP_BYTES = 1 << 36  # address space, not disk: the file grows as it fills
 _GENERATIONS = (b"places-0", b"places-1")
@@ -38,7 +44,7 @@ class SharedState:
     """The table.  Make it with `create` in the process that commits, with `join` in the others.
 
     Places are kept in two generations: new ones go to the young one, the old one is forgotten when the index on disk
-    has taken it over.  LMDB reuses the space, so the file stays at a few MB.
+    has taken it over.  LMDB reuses the space, so the file stays within what is reserved.
     """
 
     def __init__(self, env: lmdb.Environment, path: Path):
@@ -61,7 +67,9 @@ class SharedState:
         try:
             shutil.rmtree(path, ignore_errors=True)
             path.mkdir(mode=PRIVATE_DIRECTORY_MODE)
-            return cls(_open(path, read_only=False), path)
+            table = cls(_open(path, read_only=False), path)
+            _reserve(path / "data.mdb")
+            return table
         except (lmdb.Error, OSError) as error:
             raise IndexUnusable(f"cannot make {path}: {error}") from error
 
@@ -157,6 +165,8 @@ class SharedState:
         """Between two commits every request reads the same bytes: they are decoded once."""
         known = self._decoded.get(key)
         if known is None or known[0] != packed:
+            if len(self._decoded) >= DECODED_MAX:
+                self._decoded.clear()
             known = self._decoded[key] = (packed, _decode(packed))
         return known[1]
 
@@ -167,6 +177,11 @@ def _encode(bucket: Bucket) -> bytes:
 
 def _decode(packed: bytes) -> Bucket:
     return Bucket(*cast("list[object]", cbor.decode(packed)))  # type: ignore[arg-type]
+
+
+def _reserve(file: Path) -> None:
+    with file.open("r+b") as opened, suppress(OSError):  # a start on a full disk, which can still be read
+        os.posix_fallocate(opened.fileno(), 0, RESERVED_BYTES)
 
 
 def _open(path: Path, *, read_only: bool) -> lmdb.Environment:
