@@ -73,10 +73,12 @@ def _parts(call: Call, metadata: ObjectMetadata) -> str:
     following = [part for part in parts if part[0] > marker]
     listed = following[:limit]
     rows = "".join(f"<Part><PartNumber>{number}</PartNumber><Size>{size}</Size></Part>" for number, size in listed)
+    # A page without room is the last one too: whoever went on would never arrive.
+    truncated = 0 < len(listed) < len(following)
     return (
         f"<ObjectParts>{count}<PartNumberMarker>{marker}</PartNumberMarker>"
         f"<NextPartNumberMarker>{listed[-1][0] if listed else marker}</NextPartNumberMarker>"
-        f"<MaxParts>{limit}</MaxParts><IsTruncated>{str(len(listed) < len(following)).lower()}</IsTruncated>"
+        f"<MaxParts>{limit}</MaxParts><IsTruncated>{str(truncated).lower()}</IsTruncated>"
         f"{rows}</ObjectParts>"
     )
 

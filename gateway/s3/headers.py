@@ -40,6 +40,8 @@ _SINGLE: Final = frozenset(
         "transfer-encoding",
     }
 )
+# The Go SDK sends each item of these in a line of its own.
+_LISTS: Final = frozenset({"x-amz-object-attributes", "x-amz-optional-object-attributes"})
 _AMZ: Final = "x-amz-"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110 5.6.2, in lower case
 _AUTH_PARAMETERS: Final = frozenset(
@@ -91,7 +93,7 @@ def fold(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
             )
         value = value.strip(" \t")
         if name in headers:
-            if name in _SINGLE or name.startswith(_AMZ):
+            if name in _SINGLE or (name.startswith(_AMZ) and name not in _LISTS):
                 raise S3Error(
                     "InvalidArgument", "A header was given more than once.", ArgumentName=name
                 )

@@ -34,7 +34,6 @@ async def get_object_tagging(call: Call) -> web.Response:
 
 async def put_object_tagging(call: Call) -> web.Response:
     """PutObjectTagging: replaces all tags of the object."""
-    await find_object(call)
     tags = await parse(await read_document(call), read_object_tags)
     return call.answer(200, headers=await _retag(call, tags))
 

@@ -115,6 +115,22 @@ class TestAttributes:
         reply = server.request("GET", f"/{bucket}/k?attributes", headers)
         assert (reply.status, reply.element("MaxParts"), reply.element("PartsCount")) == (200, "1000", "1")
 
+    def test_a_line_for_each_of_them(self, server: Any, s3: Any, bucket: str) -> None:
+        """As the Go SDK sends them; they are signed joined."""
+        s3.put_object(Bucket=bucket, Key="k", Body=b"plain")
+        target = f"/{bucket}/k?attributes"
+        signed = server.signed("GET", target, {"x-amz-object-attributes": "ETag,ObjectSize"})
+        signed["x-amz-object-attributes"] = "ETag"
+        reply = server.send("GET", target, signed | {"X-Amz-Object-Attributes": "ObjectSize"})
+        assert (reply.status, reply.element("ObjectSize")) == (200, "5")
+        assert reply.element("ETag") == hashlib.md5(b"plain").hexdigest()
+
+    def test_no_parts_at_all(self, s3: Any, bucket: str) -> None:
+        upload(s3, bucket, "k", {1: b"a"}, ChecksumAlgorithm="SHA256")
+        got = s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["ObjectParts"], MaxParts=0)
+        assert (got["ObjectParts"]["TotalPartsCount"], got["ObjectParts"]["IsTruncated"]) == (1, False)
+        assert "Parts" not in got["ObjectParts"]
+
     def test_refusals(self, server: Any, s3: Any, bucket: str, refused: Any) -> None:
         s3.put_object(Bucket=bucket, Key="k", Body=b"plain")
         for names, code in (

@@ -41,6 +41,11 @@ def test_headers_without_meaning_to_s3_are_joined() -> None:
     }
 
 
+def test_lists_may_come_line_by_line() -> None:
+    name = "x-amz-object-attributes"
+    assert fold([(name.encode(), b"ETag"), (name.title().encode(), b"ObjectSize")]) == {name: "ETag,ObjectSize"}
+
+
 @pytest.mark.parametrize(
     "name",
     ["Host", "Range", "Content-MD5", "x-amz-acl", "X-Amz-Meta-A", "Authorization", "If-Match"],
