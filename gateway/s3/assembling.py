@@ -85,8 +85,8 @@ def assemble(database: Database, upload: Upload, asked: Asked, now_ms: int) -> A
         digest = _check_checksum(plan, asked, parts)
         builder = FileBuilder()
         inner: list[Block] = []
-        for part in parts:
-            for leaf in uploads.read_leaves(connection, upload.upload_id, part.number):
+        for _, leaves in uploads.read_leaves(connection, upload.upload_id, {part.number for part in parts}):
+            for leaf in leaves:
                 inner += builder.add_leaf(leaf.cid, leaf.size_bytes)
     root, rest = builder.finish()
     metadata = plan.metadata.with_parts([part.number for part in parts], [part.size_bytes for part in parts])

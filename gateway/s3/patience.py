@@ -66,7 +66,9 @@ async def answer_in_time(
         await response.write_eof()
         return response
     finally:
-        task.cancel()  # the server stops
+        if not task.done():  # the server stops: what was begun is undone before it does
+            task.cancel()
+            await asyncio.wait([task])
 
 
 def _document(call: Call, task: asyncio.Task[web.Response]) -> bytes:

@@ -12,11 +12,13 @@ from gateway.s3.call import Call
 from gateway.s3.copying import find_source
 from gateway.s3.errors import S3Error
 from gateway.s3.httpdate import format_iso
+from gateway.s3.patience import answer_in_time
 from gateway.s3.ranges import ByteRange, parse_copy_range
 from gateway.s3.upload import UploadPlan, find_upload
 from gateway.s3.xml import PARTS_MAX
 from gateway.s3.xmltext import DECLARATION, NAMESPACE
 from gateway.store.mutations import Record
+from mst.entry import Entry
 from registry import uploads
 from registry.uploads import Leaf, Part, Upload
 
@@ -58,21 +60,25 @@ async def _store_part(call: Call, upload: Upload, number: int, received: Receive
     return now_ms
 
 
-async def copy_part(call: Call) -> web.Response:
+async def copy_part(call: Call) -> web.StreamResponse:
     """UploadPartCopy: the source's bytes are read and hashed, for a part has an MD5 of its own."""
     number = _part_number(call)
     upload = find_upload(call)
-    plan = UploadPlan.decode(upload.meta)
-    _, entry = await find_source(call)
+    _, source = await find_source(call)
     wanted = call.headers.get("x-amz-copy-source-range")
-    chosen = ByteRange(0, entry.size) if wanted is None else parse_copy_range(wanted, entry.size)
+    chosen = ByteRange(0, source.size) if wanted is None else parse_copy_range(wanted, source.size)
     if chosen.stop - chosen.start > OBJECT_BYTES_MAX:
         raise S3Error(
             "InvalidRequest",
             "The specified copy source is larger than the maximum allowable size for a copy source:"
             f" {OBJECT_BYTES_MAX}",
         )
-    received = await receive_copy(call, entry, chosen, plan.object_algorithm)
+    return await answer_in_time(call, _copy(call, upload, number, source, chosen))
+
+
+async def _copy(call: Call, upload: Upload, number: int, source: Entry, chosen: ByteRange) -> web.Response:
+    plan = UploadPlan.decode(upload.meta)
+    received = await receive_copy(call, source, chosen, plan.object_algorithm)
     modified_ms = await _store_part(call, upload, number, received)
     checksum = checksums.element(received.algorithm, received.checksum) if plan.algorithm else ""
     return call.xml(

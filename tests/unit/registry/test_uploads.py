@@ -9,7 +9,7 @@ from mst.cid import CID, DAG_CBOR, RAW
 from registry import heads, uploads
 from registry.database import Database
 from registry.heads import Bucket, BucketMissing
-from registry.uploads import Leaf, Part, PartMissing, Upload, UploadDamaged, UploadMissing
+from registry.uploads import Leaf, Part, Upload, UploadDamaged, UploadMissing
 
 INSTANCE = b"i" * 16
 OTHER = b"o" * 16
@@ -117,10 +117,8 @@ def test_a_part_and_its_leaves_come_back(connection: sa.Connection) -> None:
     uploads.put_part(connection, upload_id, _part(3), _leaves(5))
     uploads.put_part(connection, upload_id, Part(10_000, bytes(16), 0, {}, 0), [])
     assert uploads.list_parts(connection, upload_id) == [_part(3), Part(10_000, bytes(16), 0, {}, 0)]
-    assert uploads.read_leaves(connection, upload_id, 3) == _leaves(5)
-    assert uploads.read_leaves(connection, upload_id, 10_000) == []
-    with pytest.raises(PartMissing):
-        uploads.read_leaves(connection, upload_id, 4)
+    assert list(uploads.read_leaves(connection, upload_id, {3, 10_000})) == [(3, _leaves(5)), (10_000, [])]
+    assert list(uploads.read_leaves(connection, upload_id, [3, 4])) == [(3, _leaves(5))]
 
 
 def test_a_part_replaces_one_of_the_same_number(connection: sa.Connection) -> None:
@@ -129,8 +127,8 @@ def test_a_part_replaces_one_of_the_same_number(connection: sa.Connection) -> No
     uploads.put_part(connection, other, _part(1), _leaves(2))
     uploads.put_part(connection, upload_id, _part(1, b"f"), _leaves(1))
     assert uploads.list_parts(connection, upload_id) == [_part(1, b"f")]
-    assert uploads.read_leaves(connection, upload_id, 1) == _leaves(1)
-    assert uploads.read_leaves(connection, other, 1) == _leaves(2)
+    assert list(uploads.read_leaves(connection, upload_id, {1})) == [(1, _leaves(1))]
+    assert list(uploads.read_leaves(connection, other, {1})) == [(1, _leaves(2))]
 
 
 def test_parts_go_with_their_upload(connection: sa.Connection) -> None:
@@ -189,6 +187,6 @@ def test_a_damaged_row_is_named(connection: sa.Connection, column: str, value: b
     connection.execute(sa.text(f"UPDATE parts SET {column} = :value"), {"value": value})
     with pytest.raises(UploadDamaged, match=f"part 1 of upload {upload_id}"):
         if column == "leaves":
-            uploads.read_leaves(connection, upload_id, 1)
+            list(uploads.read_leaves(connection, upload_id, {1}))
         else:
             uploads.list_parts(connection, upload_id)

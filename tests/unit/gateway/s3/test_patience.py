@@ -129,3 +129,28 @@ def test_work_goes_on_without_a_client_that_went_away() -> None:
 
     raised = _serve(work, client, patience_seconds=0, space_seconds=0.001)
     assert all(isinstance(error, ConnectionError) for error in raised)
+
+
+def test_work_is_undone_when_the_server_stops() -> None:
+    async def run() -> None:
+        begun, undone = asyncio.Event(), asyncio.Event()
+
+        async def work() -> web.Response:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)  # cleaning up takes a while
+                undone.set()
+            raise AssertionError
+
+        nothing: Any = None
+        call = Call(nothing, nothing, "", nothing, nothing, nothing, COMMON)
+        handler = asyncio.ensure_future(answer_in_time(call, work()))
+        await begun.wait()
+        handler.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await handler
+        assert undone.is_set()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
