@@ -166,7 +166,7 @@ def _completed_before(call: Call, bucket: Bucket, digest: bytes) -> web.Response
 
 def _answer(call: Call, facts: _Facts, state: Bucket | Completion | None) -> web.Response:
     sums = "".join(f"<Checksum{name}>{text}</Checksum{name}>" for name, text in facts.checksums.items())
-    location = escape(f"http://{call.headers.get('host', '')}{call.target.raw_path}")
+    location = escape(f"{call.request.scheme}://{call.headers.get('host', '')}{call.target.raw_path}")
     return call.xml(
         f'{DECLARATION}<CompleteMultipartUploadResult xmlns="{NAMESPACE}"><Location>{location}</Location>'
         f"<Bucket>{call.bucket_name}</Bucket><Key>{escape(call.key_text)}</Key>"

@@ -1,4 +1,7 @@
-"""Multipart uploads that were completed, so that a client that asks again gets the answer it did not get."""
+"""Multipart uploads that were completed, so that a client that asks again gets the answer it did not get.
+
+Uploads in progress are dropped: their parts lack the checksum that every object has from now on.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Create the table."""
+    """Create the table and drop the uploads in progress."""
+    op.execute("DELETE FROM parts")
+    op.execute("DELETE FROM uploads")
     op.create_table(
         "completions",
         sa.Column("upload_id", sa.Text, nullable=False),

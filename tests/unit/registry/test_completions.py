@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 
 from mst.cid import CID, DAG_CBOR
 from registry import completions, heads, uploads
@@ -98,3 +100,23 @@ def test_a_damaged_row_is_named(connection: sa.Connection) -> None:
     connection.execute(sa.text("UPDATE completions SET tree = x'00'"))
     with pytest.raises(CompletionDamaged, match=upload_id):
         completions.get(connection, upload_id)
+
+
+def test_a_database_from_before_keeps_its_buckets_and_drops_its_uploads(
+    path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade = command.upgrade
+    monkeypatch.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
+    before = Database.open(path)
+    with before.write() as connection:
+        heads.insert_bucket(connection, bucket)
+        upload_id = _begin(connection)
+    before.close()
+    monkeypatch.undo()
+    after = Database.open(path)
+    with after.write() as connection:
+        assert heads.load_all(connection) == [bucket]
+        assert uploads.get(connection, upload_id) is None
+        assert connection.execute(sa.text("SELECT count(*) FROM parts")).scalar() == 0
+        _complete(connection, _begin(connection))
+    after.close()

@@ -46,6 +46,8 @@ class _Body:
 
 
 class _Request:
+    scheme = "http"
+
     def __init__(self, body: bytes) -> None:
         self.content = _Body(body)
 
