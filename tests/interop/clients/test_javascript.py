@@ -18,6 +18,7 @@ def test_script(
     program: Callable[[str], Any], absent: Callable[[str], None], bucket: str, script: str, package: str
 ) -> None:
     node = program("node")
+    program("npm")  # without which `make interop` installs no package
     if not (SCRIPTS / "node_modules" / package).is_dir():
         absent(package)
     node(SCRIPTS / script, f"{bucket}-js")
