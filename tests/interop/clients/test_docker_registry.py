@@ -48,12 +48,14 @@ Call = Callable[..., HTTPResponse]
 
 
 @pytest.fixture
-def registry(program: Callable[[str], Any], config: Path) -> Iterator[Call]:
+def registry(program: Callable[[str], Any], config: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call]:
     """Sends a request to a running registry; a path or, as the registry gives locations, a URL."""
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)  # with which it does not start; SSL_CERT_FILE is enough
     process = program("docker-registry").start("serve", config, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     with process:
         try:
-            listening = next(line for line in process.stderr if b"listening on" in line)
+            listening = next((line for line in process.stderr if b"listening on" in line), None)
+            assert listening is not None, "the registry ended instead of listening"
             host = listening.partition(b"listening on ")[2].partition(b'"')[0].strip().decode()
 
             def call(

@@ -18,6 +18,8 @@ def connection(python_client: Callable[[str], ModuleType], endpoint: Any) -> Ite
     python_client("duckdb_extensions").import_extension("httpfs")
     with duckdb.connect() as connection:
         connection.load_extension("httpfs")
+        if endpoint.secure:
+            connection.execute(f"SET ca_cert_file = '{endpoint.ca_file}'")
         connection.execute(
             f"CREATE SECRET (TYPE s3, KEY_ID '{endpoint.access_key}', SECRET '{endpoint.secret}',"
             f" ENDPOINT '{endpoint.host}', REGION '{endpoint.region}', URL_STYLE 'path', USE_SSL {endpoint.secure})"

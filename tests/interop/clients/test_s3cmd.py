@@ -20,6 +20,7 @@ def s3cmd(program: Callable[[str], Any], endpoint: Any, tmp_path: Path) -> Any:
         "host_base": endpoint.host,
         "host_bucket": endpoint.host,
         "use_https": endpoint.secure,
+        "signurl_use_https": endpoint.secure,
         "max_retries": 1,
     }
     if endpoint.secure:
