@@ -47,7 +47,7 @@ def owner(tmp_path: Path) -> Iterator[SharedState]:
 @contextmanager
 def _in_another_process(path: Path, body: str) -> Iterator[subprocess.Popen[str]]:
     """A process that has joined the table as ``shared`` and runs ``body``; a line on its input ends its waiting."""
-    program = f"""
+    program = """
     import sys
     from hashlib import sha256
     from pathlib import Path
