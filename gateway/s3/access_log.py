@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ PATH_CHARACTERS_MAX = 3200
 
 _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"\\')
 """What stands in a path as it was sent; all else is percent-encoded, so that a character is a byte in either form."""
+_IS_PLAIN = re.compile(f"[{re.escape(_PLAIN)}]*").fullmatch
 
 
 class Line(NamedTuple):
@@ -103,6 +105,8 @@ class AccessLog:
 
 
 def _shown(path: str) -> str:
+    if _IS_PLAIN(path) and len(path) <= PATH_CHARACTERS_MAX:  # as good as always
+        return path
     return quote(path, safe=_PLAIN, errors="surrogateescape")[:PATH_CHARACTERS_MAX]
 
 

@@ -51,6 +51,8 @@ class Blocks:
 
     def holds_intact(self, cid: CID) -> bool:
         """Whether a segment holds the block and its bytes are right: what makes storing it again needless."""
+        if not self.holds(cid):
+            return False
         try:
             self.read(cid)
         except (BlockMissing, BlockCorrupt):

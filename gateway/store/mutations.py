@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -27,8 +26,7 @@ It may be called in another process, like a `Check`; so may its result and what 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(NamedTuple):
     """Make ``key`` name ``entry``.
 
     Attributes:
@@ -52,8 +50,7 @@ class Put:
     guard: RegistryWrite | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(NamedTuple):
     """Make ``key`` name nothing; deleting what is not there changes nothing and is no error."""
 
     bucket: str
@@ -61,8 +58,7 @@ class Delete:
     check: Check | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MakeBucket:
+class MakeBucket(NamedTuple):
     """Create an empty bucket of that shape."""
 
     bucket: str
@@ -71,15 +67,13 @@ class MakeBucket:
     instance: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class DropBucket:
+class DropBucket(NamedTuple):
     """Delete a bucket, if it is empty at the moment of commit."""
 
     bucket: str
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """Write to the registry only, durable like everything else; answered with what ``write`` returns."""
 
     write: RegistryWrite
@@ -88,8 +82,7 @@ class Record:
 Mutation: TypeAlias = Put | Delete | MakeBucket | DropBucket | Record
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(NamedTuple):
     """The answer to a mutation.
 
     Attributes:

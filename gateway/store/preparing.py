@@ -145,7 +145,7 @@ class Preparer:
                 for new in change.nodes:
                     self._nodes.add(params, new.cid, new.node, len(new.data))
             for place, outcome in zip(places, change.outcomes, strict=True):
-                done = replace(outcome, bucket=after) if isinstance(outcome, Committed) else outcome
+                done = outcome._replace(bucket=after) if isinstance(outcome, Committed) else outcome
                 prepared.outcomes[place] = done
         if prepared.moves:
             # Equal bodies are common and large; a node that was there before is rare and small: written again unseen.

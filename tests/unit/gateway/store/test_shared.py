@@ -217,15 +217,15 @@ def test_readers_in_another_process_never_miss_what_is_on_the_move(owner: Shared
     say(missing, looks > 1)
     index.close()
     """
-    with closing(BlockIndex(tmp_path / "index", read_only=False, shared=owner)) as index:
-        with _in_another_process(tmp_path, body) as other:
-            assert _hear(other) == "looking"
-            for batch in range(40):
-                places = [(_digest(n), 100 * n, n % 100) for n in range(batch * 50, (batch + 1) * 50)]
-                index.add(1, places, batch)
-                owner.publish([_bucket("known", (batch + 1) * 50)])
-                index.flush()
-            assert _hear(other) == "[] True"
+    index = BlockIndex(tmp_path / "index", read_only=False, shared=owner)
+    with closing(index), _in_another_process(tmp_path, body) as other:
+        assert _hear(other) == "looking"
+        for batch in range(40):
+            places = [(_digest(n), 100 * n, n % 100) for n in range(batch * 50, (batch + 1) * 50)]
+            index.add(1, places, batch)
+            owner.publish([_bucket("known", (batch + 1) * 50)])
+            index.flush()
+        assert _hear(other) == "[] True"
 
 
 def test_a_failed_move_leaves_places_where_readers_look(
