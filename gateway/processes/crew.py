@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -24,6 +25,8 @@ START_SECONDS = 60.0
 """How long workers may take until they accept connections."""
 RESTART_SECONDS = 0.5
 """How long after a worker's end its successor is started."""
+SWITCH_SECONDS = 0.0005
+"""How long a thread of the owner computes before another may: answers on their way must not wait for the next batch."""
 LAST_WORD_SECONDS = 2.0
 """How long after its last request a worker may take to end."""
 
@@ -61,6 +64,7 @@ class Crew:
         Raises:
             WorkersFailed: one of them did not.
         """
+        sys.setswitchinterval(SWITCH_SECONDS)
         try:
             self._members = [await self._fork(listening) for listening in self._listening]
         except BrokenPipeError as error:
