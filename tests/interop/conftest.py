@@ -152,6 +152,37 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     }
 
 
+def children(pid: int) -> list[int]:
+    """The processes that ``pid`` has started and that have not ended."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if int(parent) == pid and state != "Z":
+                    found.append(int(entry.name))
+    return found
+
+
+def open_files(pid: int) -> set[str]:
+    """What a process's file descriptors refer to, as the kernel puts it."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found.add(str(entry.readlink()))
+    return found
+
+
+def _kibibytes(path: str, name: str) -> int:
+    """One line of a file about a process; 0 if that has ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(path).read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1])
+    return 0
+
+
 @dataclass
 class Server:
     """One server process over one data folder."""
@@ -203,11 +234,50 @@ class Server:
         while self.clients:
             self.clients.pop().close()
 
+    # Its processes
+
+    def workers(self) -> list[int]:
+        """The processes that answer requests, oldest first; none if the server is one process."""
+        return sorted(worker for nursery in children(self.process.pid) for worker in children(nursery))
+
+    def processes(self) -> list[int]:
+        """All of them."""
+        return [self.process.pid, *children(self.process.pid), *self.workers()]
+
+    def worker_of(self, connection: socket.socket) -> int:
+        """Which worker has accepted ``connection``."""
+        ours, theirs = connection.getsockname()[1], connection.getpeername()[1]
+        deadline = time.monotonic() + REPLY_SECONDS_MAX
+        while time.monotonic() < deadline:
+            for row in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+                local, remote, inode = (row.split()[column] for column in (1, 2, 9))
+                if int(local.partition(":")[2], 16) == theirs and int(remote.partition(":")[2], 16) == ours:
+                    for worker in self.workers():
+                        if f"socket:[{inode}]" in open_files(worker):
+                            return worker
+            time.sleep(0.01)
+        raise AssertionError("no worker has the connection")
+
+    def connections_to_all_workers(self, each: int = 1) -> dict[int, list[socket.socket]]:
+        """New connections, ``each`` to every worker; the kernel chooses, so some are opened in vain."""
+        found: dict[int, list[socket.socket]] = {worker: [] for worker in self.workers()}
+        assert found
+        while any(len(connections) < each for connections in found.values()):
+            connection = self.connect()
+            connections = found[self.worker_of(connection)]
+            if len(connections) < each:
+                connections.append(connection)
+            else:
+                connection.close()
+        return found
+
     def peak_memory_bytes(self) -> int:
-        """The most memory the process ever had resident."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
+        """The most memory that any of its processes ever had resident."""
+        return max(_kibibytes(f"/proc/{pid}/status", "VmHWM") for pid in self.processes()) * 1024
+
+    def memory_bytes(self) -> int:
+        """The memory all its processes have now, what several share counted once (the sum of their Pss)."""
+        return sum(_kibibytes(f"/proc/{pid}/smaps_rollup", "Pss") for pid in self.processes()) * 1024
 
     # The SDK and the command line
 
@@ -358,6 +428,16 @@ class Server:
     ) -> Reply:
         """Send a request with exactly these headers; Content-Length is the body's unless ``length`` says otherwise."""
         reply = self.exchange(wire_form(method, target, headers, body, length=length), method)
+        assert reply is not None, "the connection was closed without an answer"
+        return reply
+
+    def request_on(
+        self, connection: socket.socket, method: str, target: str, body: bytes = b"", **headers: str
+    ) -> Reply:
+        """Sign a request, send it on a connection that stays open, and read the answer."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.sendall(wire_form(method, target, self.signed(method, target, named, body), body))
+        reply = read_reply(connection, method)
         assert reply is not None, "the connection was closed without an answer"
         return reply
 

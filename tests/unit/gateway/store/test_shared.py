@@ -217,12 +217,13 @@ def test_readers_in_another_process_never_miss_what_is_on_the_move(owner: Shared
     say(missing, looks > 1)
     index.close()
     """
-    index = BlockIndex(tmp_path / "index", read_only=False, shared=owner)
-    with closing(index), _in_another_process(tmp_path, body) as other:
+    with (
+        closing(BlockIndex(tmp_path / "index", read_only=False, shared=owner)) as index,
+        _in_another_process(tmp_path, body) as other,
+    ):
         assert _hear(other) == "looking"
         for batch in range(40):
-            places = [(_digest(n), 100 * n, n % 100) for n in range(batch * 50, (batch + 1) * 50)]
-            index.add(1, places, batch)
+            index.add(1, [(_digest(n), 100 * n, n % 100) for n in range(batch * 50, (batch + 1) * 50)], batch)
             owner.publish([_bucket("known", (batch + 1) * 50)])
             index.flush()
         assert _hear(other) == "[] True"
@@ -262,9 +263,7 @@ def test_the_space_of_what_is_forgotten_is_used_again(owner: SharedState, tmp_pa
     assert file.stat().st_size == RESERVED_BYTES
 
 
-def test_a_reader_that_was_killed_does_not_keep_space_from_being_used_again(
-    owner: SharedState, tmp_path: Path
-) -> None:
+def test_a_reader_that_was_killed_does_not_keep_space_from_being_used_again(owner: SharedState, tmp_path: Path) -> None:
     body = """
     with shared._env.begin() as txn:
         say("reading")
