@@ -22,7 +22,9 @@ from typing import Any
 import pytest
 
 BIN = Path(sys.executable).parent
-FROM_THE_MACHINE = frozenset({"docker-registry", "fusermount3", "node", "npm", "restic", "s3fs", "terraform"})
+FROM_THE_MACHINE = frozenset(
+    {"aws CLI 2", "docker-registry", "fusermount3", "node", "npm", "restic", "s3fs", "terraform"}
+)
 """Programs that `make interop` does not install."""
 PROGRAM_SECONDS_MAX = 120
 MIB = 1 << 20
