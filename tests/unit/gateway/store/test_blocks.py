@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,6 +134,41 @@ def test_a_commit_that_was_changed(tmp_path: Path) -> None:
             Commit.decode(client.store.blocks.read(head))
 
     asyncio.run(test())
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_the_event_loop_waits_for_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool) -> None:
+    """What is in the kernel's memory is read at once, what is not in a thread."""
+    readers: set[int] = set()
+
+    async def test() -> None:
+        async with open_client(tmp_path) as client:
+            await client.make("b")
+            await client.put("b", b"large", LARGE)
+            leaf = LARGE[: 1 << 20]
+            (bulk,) = client.store._segments.of_kind("bulk")
+            read = Segment.read
+
+            def watched(segment: Segment, offset: int, length: int) -> bytes:
+                readers.add(threading.get_ident())
+                return read(segment, offset, length)
+
+            monkeypatch.setattr(Segment, "read", watched)
+            for whole in (True, False):
+                if not in_memory:
+                    os.posix_fadvise(bulk.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                place = client.store._index.get(CID.of(RAW, leaf).digest)
+                assert place is not None
+                if bulk.in_memory(place.offset, place.length) != in_memory:
+                    pytest.skip("this file system does not tell what is in memory, or keeps everything there")
+                if whole:
+                    assert await client.store.blocks.read_async(CID.of(RAW, leaf)) == leaf
+                else:
+                    assert b"".join(await client.store.blocks.read_pieces_async(CID.of(RAW, leaf))) == leaf
+
+    asyncio.run(test())
+    assert readers
+    assert (threading.get_ident() in readers) == in_memory
 
 
 def test_blocks_that_are_nowhere(tmp_path: Path) -> None:

@@ -176,3 +176,31 @@ def test_a_file_that_cannot_be_opened_now_may_be_later(path: Path, monkeypatch: 
     monkeypatch.setattr(os, "open", _failing(error))
     with pytest.raises(StoreFull):
         Segment.create(1, path)
+
+
+def test_what_the_kernel_has_in_memory_is_known(segment: Segment) -> None:
+    page = resource.getpagesize()
+    segment.append([bytes(64 * page)])
+    segment.sync()
+    if not segment.in_memory(0, page):
+        pytest.skip("this file system does not tell what is in memory")
+    assert segment.in_memory(HEADER_BYTES, 64 * page)
+    assert segment.in_memory(7, 0)
+    os.posix_fadvise(segment.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    if segment.in_memory(63 * page, 1):
+        pytest.skip("this file system keeps everything in memory")
+    assert not segment.in_memory(HEADER_BYTES, 64 * page)
+    segment.read(0, segment.size)
+    assert segment.in_memory(HEADER_BYTES, 64 * page)
+
+
+def test_a_system_that_cannot_tell_has_nothing_in_memory(segment: Segment, monkeypatch: pytest.MonkeyPatch) -> None:
+    segment.append([bytes(100)])
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    assert not segment.in_memory(0, 100)
+    monkeypatch.delattr(os, "RWF_NOWAIT")
+    assert not segment.in_memory(0, 100)
