@@ -11,6 +11,7 @@ import hmac
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -224,6 +225,11 @@ class Server:
         self.process.kill()
         self.process.wait()
         self.close_clients()
+
+    def kill_a_worker(self) -> None:
+        """End one of the processes that answer requests, if there are any."""
+        if workers := self.workers():
+            os.kill(random.choice(workers), signal.SIGKILL)
 
     def restart(self) -> None:
         """Start it again over the same folder."""

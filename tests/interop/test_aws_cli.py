@@ -225,7 +225,8 @@ def test_presign(server: Any, s3: Any, bucket: str, fetch: Callable[[str], bytes
 
 
 def sync_through_crashes(server: Any, tmp_path: Path, files: int, kills: Sequence[int]) -> None:
-    """Sync a tree up while the server is killed after so many acknowledgements and started again, then down.
+    """Sync a tree up while the server is killed after so many acknowledgements and started again, then one of its
+    workers alone; then down.
 
     The CLI prints an `upload:` line when it has its 200, so what it printed has to be there after the crash.
     """
@@ -239,10 +240,12 @@ def sync_through_crashes(server: Any, tmp_path: Path, files: int, kills: Sequenc
     server.boto3().create_bucket(Bucket="crash")
     acknowledged: set[str] = set()
     for lines_until_kill in kills:
-        acknowledged |= sync_until_killed(server, there, lines_until_kill)
+        acknowledged |= sync_until_killed(server, there, lines_until_kill, server.kill)
         server.restart()
         assert not missing(server.boto3(), "crash", tree, acknowledged)
     assert sum(kills) <= len(acknowledged) < len(tree)
+    acknowledged |= sync_until_killed(server, there, 5, server.kill_a_worker)
+    assert not missing(server.boto3(), "crash", tree, acknowledged)
     server.aws("s3", "sync", str(there), "s3://crash", "--only-show-errors")
     server.aws("s3", "sync", "s3://crash", str(tmp_path / "back"), "--only-show-errors")
     assert read_tree(tmp_path / "back") == tree
@@ -258,8 +261,8 @@ def test_many_times_kill_9_in_the_middle_of_sync(start: Callable[..., Any], tmp_
     sync_through_crashes(start(), tmp_path, 2000, [1, 10, 100, 200, 300, 150, 50, 5])
 
 
-def sync_until_killed(server: Any, there: Path, lines_until_kill: int) -> set[str]:
-    """Kill the server after that many acknowledgements; the names of all that were printed, before and after."""
+def sync_until_killed(server: Any, there: Path, lines_until_kill: int, kill: Callable[[], None]) -> set[str]:
+    """``kill`` after that many acknowledgements; the names of all that were printed, before and after."""
     names = set()
     process = server.aws_process(
         "s3", "sync", str(there), "s3://crash", "--no-progress",
@@ -271,8 +274,7 @@ def sync_until_killed(server: Any, there: Path, lines_until_kill: int) -> set[st
             if line.startswith(b"upload: "):
                 names.add(line.decode().rstrip("\n").rpartition("s3://crash/")[2])
                 if len(names) == lines_until_kill:
-                    server.kill()
-    assert process.returncode != 0
+                    kill()
     return names
 
 
