@@ -21,7 +21,8 @@ from mst.cid import RAW
 from mst.entry import Entry
 from mst.errors import TreeLimitError
 from registry.database import DatabaseFailed
-from registry.uploads import PartMissing, UploadMissing
+from registry.heads import HeadMoved
+from registry.uploads import UploadMissing
 
 BLOCK = Block.of(RAW, b"body")
 ENTRY = Entry(BLOCK.cid, 4, 1_790_000_000_000, bytes(16), {"a": [1, b"2"]})
@@ -139,7 +140,7 @@ class _Odd(Exception):
         S3Error("NoSuchKey", Key="k"),
         S3Error("PreconditionFailed", "not now", Condition="If-Match"),
         UploadMissing("0123"),
-        PartMissing("0123", 7),
+        HeadMoved(bytes(16), BLOCK.cid),
         TreeLimitError("too large", b"key"),
         DatabaseFailed("no room", disk_full=True),
         store_errors.NoSuchBucket("b"),
