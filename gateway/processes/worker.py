@@ -103,7 +103,7 @@ class _Owner:
 
     def _send_pending(self) -> None:
         pending, self._pending = self._pending, []
-        self.link.send(Submit(pending))
+        self.link.send(Submit.of(pending))
 
     def _received(self, message: Settled | Lent | NotLent | Stop) -> None:
         match message:

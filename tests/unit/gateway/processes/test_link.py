@@ -40,7 +40,7 @@ def _comparable(message: object) -> object:
 
 MESSAGES: list[NamedTuple] = [
     Ready(),
-    Submit([(0, Put("b", b"k", ENTRY, (BLOCK,))), (1, Delete("b", b"k"))]),
+    Submit.of([(0, Put("b", b"k", ENTRY, (BLOCK,))), (1, Delete("b", b"k"))]),
     Settled.of([(0, Committed(None, ENTRY, value=[1, "x"])), (1, UploadMissing("01"))]),
     Lend(7),
     Lent(7, 3, 1 << 33),
@@ -113,7 +113,7 @@ def _over_sockets(send: Callable[[Link], None]) -> list[Any]:
 
 def test_large_messages_cross_whole_and_in_order() -> None:
     blocks = [Block.of(RAW, bytes([number]) * (8 << 20)) for number in range(4)]
-    messages = [Submit([(number, Put("b", b"k", ENTRY, (block,)))]) for number, block in enumerate(blocks)]
+    messages = [Submit.of([(number, Put("b", b"k", ENTRY, (block,)))]) for number, block in enumerate(blocks)]
 
     def send(link: Link) -> None:
         for message in messages:
