@@ -7,6 +7,9 @@ from typing import NamedTuple, Self
 
 _PLACE = struct.Struct("<IQI")
 
+pack = _PLACE.pack
+"""The form in a table of a segment number, a file offset and a length, without making a `Place` of them first."""
+
 
 class Place(NamedTuple):
     """Where a block's bytes lie: segment number, file offset and length in bytes."""
@@ -17,7 +20,7 @@ class Place(NamedTuple):
 
     def pack(self) -> bytes:
         """Its form in a table."""
-        return _PLACE.pack(*self)
+        return pack(*self)
 
     @classmethod
     def unpack(cls, packed: bytes) -> Self:

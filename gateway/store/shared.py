@@ -22,6 +22,7 @@ import lmdb
 from gateway.store.errors import IndexUnusable
 from gateway.store.folder import PRIVATE_DIRECTORY_MODE
 from gateway.store.place import Place
+from gateway.store.place import pack as pack_place
 from mst import cbor
 from registry.heads import Bucket
 
@@ -100,7 +101,7 @@ class SharedState:
             if not self._old_is_empty:  # a block that is stored anew, because it was damaged, has one place here
                 for digest, _, _ in places:
                     txn.delete(digest, db=self._generations[1 - self._young])
-            rows = [(digest, Place(segment, offset, length).pack()) for digest, offset, length in places]
+            rows = [(digest, pack_place(segment, offset, length)) for digest, offset, length in places]
             txn.cursor(self._generations[self._young]).putmulti(rows)
 
     def turn(self) -> None:
