@@ -1,4 +1,4 @@
-"""One part of a stored object: which bytes of it the ``partNumber`` of a read names."""
+"""Part numbers, and which bytes of a stored object the ``partNumber`` of a read names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def part_range(number: str, parts: Sequence[tuple[int, int]], size: int) -> Byte
         S3Error: ``InvalidArgument`` for no number from 1 to 10,000, ``InvalidPartNumber`` when the
             object has no such part.
     """
-    wanted = _parse(number)
+    wanted = parse_part_number(number)
     start = 0
     for found, length in parts or [(1, size)]:
         if found == wanted:
@@ -34,7 +34,12 @@ def part_range(number: str, parts: Sequence[tuple[int, int]], size: int) -> Byte
     raise S3Error("InvalidPartNumber", PartNumberRequested=wanted, ActualPartCount=len(parts) or 1)
 
 
-def _parse(text: str) -> int:
+def parse_part_number(text: str) -> int:
+    """The number that a ``partNumber`` parameter is.
+
+    Raises:
+        S3Error: ``InvalidArgument``, it is none from 1 to 10,000.
+    """
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX and 1 <= int(text) <= PARTS_MAX):
         raise S3Error(
             "InvalidArgument",

@@ -12,34 +12,20 @@ from gateway.s3.call import Call
 from gateway.s3.copying import find_source
 from gateway.s3.errors import S3Error
 from gateway.s3.httpdate import format_iso
+from gateway.s3.parts import parse_part_number
 from gateway.s3.patience import answer_in_time
 from gateway.s3.ranges import ByteRange, parse_copy_range
 from gateway.s3.upload import UploadPlan, find_upload
-from gateway.s3.xml import PARTS_MAX
 from gateway.s3.xmltext import DECLARATION, NAMESPACE
 from gateway.store.mutations import Record
 from mst.entry import Entry
 from registry import uploads
 from registry.uploads import Leaf, Part, Upload
 
-_PART_DIGITS_MAX = 5
-
-
-def _part_number(call: Call) -> int:
-    text = call.target.query["partNumber"]
-    if not (text.isascii() and text.isdigit() and len(text) <= _PART_DIGITS_MAX and 1 <= int(text) <= PARTS_MAX):
-        raise S3Error(
-            "InvalidArgument",
-            f"Part number must be an integer between 1 and {PARTS_MAX}, inclusive",
-            ArgumentName="partNumber",
-            ArgumentValue=text,
-        )
-    return int(text)
-
 
 async def upload_part(call: Call) -> web.Response:
     """UploadPart: replaces an earlier part of that number."""
-    number = _part_number(call)
+    number = parse_part_number(call.target.query["partNumber"])
     upload = find_upload(call)
     plan = UploadPlan.decode(upload.meta)
     received = await receive_part(call, plan.algorithm, plan.kind)
@@ -62,7 +48,7 @@ async def _store_part(call: Call, upload: Upload, number: int, received: Receive
 
 async def copy_part(call: Call) -> web.StreamResponse:
     """UploadPartCopy: the source's bytes are read and hashed, for a part has an MD5 of its own."""
-    number = _part_number(call)
+    number = parse_part_number(call.target.query["partNumber"])
     upload = find_upload(call)
     _, source = await find_source(call)
     wanted = call.headers.get("x-amz-copy-source-range")
