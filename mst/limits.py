@@ -26,6 +26,10 @@ CBOR_DEPTH_MAX = 64
 # --- tree ---
 KEY_BYTES_MAX = 1024
 """Longest key (S3's own limit), in bytes of UTF-8."""
+VERSION_SUFFIX_BYTES = 17
+"""What a key of the tree of versions has behind the object's key: a NUL and 16 hexadecimal digits."""
+NODE_KEY_BYTES_MAX = KEY_BYTES_MAX + VERSION_SUFFIX_BYTES
+"""Longest key in a node, in bytes: that of a version."""
 NODE_ENTRIES_MAX = 1024
 """Most entries of a node; at fan-out 16 honest keys meet it with odds of 1e-24."""
 NODE_BYTES_MAX = 1 * MIB

@@ -17,7 +17,7 @@ from mst import entry
 from mst.cid import CID
 from mst.errors import FormatError
 from mst.layer import TreeParams
-from mst.limits import KEY_BYTES_MAX, NODE_BYTES_MAX, NODE_ENTRIES_MAX
+from mst.limits import KEY_BYTES_MAX, NODE_BYTES_MAX, NODE_ENTRIES_MAX, NODE_KEY_BYTES_MAX, VERSION_SUFFIX_BYTES
 
 KEYLESS = -1
 """The layer of a node without keys: only its place in the tree tells."""
@@ -167,7 +167,7 @@ def _read_key(data: bytes, pos: int, previous: bytes) -> tuple[bytes, int]:
     if prefix < len(previous) and suffix[0] <= previous[prefix]:
         raise FormatError("keys out of order, or a prefix that is not the longest")
     key = previous[:prefix] + suffix
-    if len(key) > KEY_BYTES_MAX:
+    if len(key) > KEY_BYTES_MAX and (len(key) > NODE_KEY_BYTES_MAX or key[-VERSION_SUFFIX_BYTES]):
         raise FormatError(f"key of {len(key)} bytes exceeds {KEY_BYTES_MAX}")
     try:
         key.decode()

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.s3 import metadata
-from mst import car, limits, node, reference, segment, tree, unixfs
+from mst import car, limits, node, reference, segment, tree, unixfs, version
 from mst.block import Block
 from mst.cbor import decode as decode_cbor
 from mst.cid import CID, DAG_CBOR, RAW
@@ -196,6 +196,27 @@ def test_the_fields_of_a_commit_stand_in_the_order_of_the_table() -> None:
     fields = list(decode_cbor(examples("commit.md")["first-commit"]))
     stated = [row[0] for row in table_rows("commit.md", r"[a-z_]+") if row[0] != "field"]
     assert stated == fields
+
+
+def test_entry_and_key_of_a_version() -> None:
+    data = examples("versions.md")["version-entry"]
+    number = version.number_of_commit(5, 2)
+    entry, blocks = version.as_version(PLAIN, number, null=False)
+    assert (entry.encode(), blocks) == (data, ())
+    assert f"{len(data)} bytes" in paragraph_before("versions.md", "version-entry")
+    assert examples("versions.md")["version-key"] == version.version_key(b"photos/cat.jpg", number)
+
+
+def test_delete_marker() -> None:
+    data = examples("versions.md")["delete-marker"]
+    assert version.delete_marker(version.number_of_commit(6, 0), TIME_MS, null=True).encode() == data
+    assert f"{len(data)} bytes" in paragraph_before("versions.md", "delete-marker")
+
+
+def test_the_fields_of_a_version() -> None:
+    documented = [row[0] for row in table_rows("versions.md", r"[a-z]{2}")]
+    assert version.__doc__ is not None
+    assert documented == re.findall(r"^``([a-z]+)``", version.__doc__, re.MULTILINE)
 
 
 def test_segment_header() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from hashlib import md5
 from pathlib import Path
 
@@ -178,6 +179,18 @@ def test_a_key_of_one_byte_too_many() -> None:
     assert len(key) == KEY_BYTES_MAX + 1
     with pytest.raises(FormatError, match="exceeds 1024"):
         node.decode(node.encode(_build([key])), FAN_OUT_4)
+
+
+def test_the_key_of_a_version_may_be_longer_by_its_suffix() -> None:
+    def keys(length: int) -> Iterator[bytes]:
+        return (b"x" * (length - 3) + b"%03d" % n + b"\0" + b"0" * 16 for n in range(100))
+
+    key = next(k for k in keys(KEY_BYTES_MAX) if FAN_OUT_4.layer(k) == 0)
+    built = _build([key])
+    assert node.decode(node.encode(built), FAN_OUT_4) == built
+    longer = next(k for k in keys(KEY_BYTES_MAX + 1) if FAN_OUT_4.layer(k) == 0)
+    with pytest.raises(FormatError, match="exceeds 1024"):
+        node.decode(node.encode(_build([longer])), FAN_OUT_4)
 
 
 def test_a_long_shared_prefix() -> None:
