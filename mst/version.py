@@ -38,6 +38,9 @@ from mst.walk import Walk
 NULL: Final = 0
 """What the null version is called where a version is named by its number; no version has it as its number."""
 
+ABOVE_ALL: Final = INTEGER_MAX
+"""A number that no version has, above those that versions have."""
+
 _PLACE_BITS = 16
 _NUMBER = "vn"
 _IS_NULL = "nv"

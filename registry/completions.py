@@ -36,6 +36,7 @@ class Completion:
         answer: what the front end will need to answer again; opaque here.
         commit: the bucket's commit that made the object visible.
         tree: the tree root that commit names.
+        version: the number of the version that it made, 0 for the null version; None if the bucket kept none.
     """
 
     instance: bytes
@@ -44,6 +45,7 @@ class Completion:
     answer: bytes
     commit: CID
     tree: CID
+    version: int | None
 
 
 _GET = sa.select(
@@ -53,9 +55,10 @@ _GET = sa.select(
     completions.c.answer,
     completions.c.commit,
     completions.c.tree,
+    completions.c.version,
 ).where(completions.c.upload_id == sa.bindparam("wanted"))
 _INSERT = sa.insert(completions).from_select(
-    ["upload_id", "instance", "key", "parts_digest", "answer", "commit", "tree", "completed_ms"],
+    ["upload_id", "instance", "key", "parts_digest", "answer", "commit", "tree", "completed_ms", "version"],
     sa.select(
         uploads_table.c.upload_id,
         uploads_table.c.instance,
@@ -65,6 +68,7 @@ _INSERT = sa.insert(completions).from_select(
         buckets.c.commit,
         buckets.c.tree,
         sa.bindparam("at_ms", type_=sa.BigInteger),
+        sa.bindparam("made_version", type_=sa.BigInteger),
     )
     .join_from(uploads_table, buckets)
     .where(uploads_table.c.upload_id == sa.bindparam("wanted")),
@@ -85,16 +89,23 @@ def get(connection: sa.Connection, upload_id: str) -> Completion | None:
         commit, tree = CID.parse(row.commit), CID.parse(row.tree)
     except FormatError as error:
         raise CompletionDamaged(f"the completion of upload {upload_id} is damaged: {error}") from error
-    return Completion(row.instance, row.key, row.parts_digest, row.answer, commit, tree)
+    return Completion(row.instance, row.key, row.parts_digest, row.answer, commit, tree, row.version)
 
 
 def complete(
-    connection: sa.Connection, *, upload_id: str, parts_digest: bytes, answer: bytes, now_ms: int
+    connection: sa.Connection,
+    version: int | None,
+    *,
+    upload_id: str,
+    parts_digest: bytes,
+    answer: bytes,
+    now_ms: int,
 ) -> None:
     """End an upload and remember how; completions older than `KEPT_MS` are forgotten.
 
     Args:
         connection: the write transaction that has moved the bucket's head to the commit with the object.
+        version: see `Completion`.
         upload_id: the upload.
         parts_digest: the SHA-256 of the list of parts.
         answer: opaque bytes to find again.
@@ -103,7 +114,13 @@ def complete(
     Raises:
         UploadMissing: the upload was completed or aborted before.
     """
-    values = {"wanted": upload_id, "of_parts": parts_digest, "with_answer": answer, "at_ms": now_ms}
+    values = {
+        "wanted": upload_id,
+        "of_parts": parts_digest,
+        "with_answer": answer,
+        "at_ms": now_ms,
+        "made_version": version,
+    }
     if connection.execute(_INSERT, values).rowcount != 1:
         raise uploads.UploadMissing(upload_id)
     uploads.delete(connection, upload_id)

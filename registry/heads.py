@@ -7,7 +7,7 @@ written nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -16,6 +16,12 @@ from mst.cid import CID
 from mst.errors import FormatError
 from registry.errors import RegistryError
 from registry.schema import buckets
+
+Versioning: TypeAlias = Literal["unversioned", "enabled", "suspended"]
+"""Whether a bucket keeps the versions of its objects; once it has, it is never unversioned again."""
+UNVERSIONED: Final = "unversioned"
+ENABLED: Final = "enabled"
+SUSPENDED: Final = "suspended"
 
 
 class HeadMoved(RegistryError):
@@ -66,6 +72,8 @@ class Bucket:
         salt: the tree's salt, if any.
         created_ms: when the bucket was created, in milliseconds since 1970.
         head_time_ms: the newest commit's time, likewise.
+        versions: the root of the tree of older versions that the commit names, None while there are none.
+        versioning: see there.
     """
 
     name: str
@@ -79,11 +87,13 @@ class Bucket:
     salt: bytes | None
     created_ms: int
     head_time_ms: int
+    versions: CID | None = None
+    versioning: Versioning = UNVERSIONED
 
 
 @dataclass(frozen=True, slots=True)
 class HeadMove:
-    """A bucket's step from one commit to the next.
+    """A bucket's step from one commit to the next, or to another state of versioning at the same commit.
 
     Args:
         instance: the bucket.
@@ -108,7 +118,10 @@ _FIELDS = (
     buckets.c.salt,
     buckets.c.created_ms,
     buckets.c.head_time_ms,
+    buckets.c.versions,
+    buckets.c.versioning,
 )
+_MOVING = ("commit", "tree", "sequence", "objects", "size_bytes", "head_time_ms", "versions", "versioning")
 _AT_COMMIT = sa.and_(
     buckets.c.instance == sa.bindparam("at_instance"),
     buckets.c.commit == sa.bindparam("at_commit"),
@@ -121,12 +134,7 @@ _EXISTS = sa.select(sa.literal(1)).where(buckets.c.instance == sa.bindparam("wan
 _MOVE = (
     sa.update(buckets)
     .where(_AT_COMMIT)
-    .values(
-        {
-            field: sa.bindparam(f"new_{field}")
-            for field in ("commit", "tree", "sequence", "objects", "size_bytes", "head_time_ms")
-        }
-    )
+    .values({field: sa.bindparam(f"new_{field}") for field in _MOVING})
 )
 
 
@@ -180,20 +188,8 @@ def move_head(connection: sa.Connection, move: HeadMove) -> None:
     Raises:
         HeadMoved: it stands elsewhere or is gone.
     """
-    after = move.bucket_after
-    result = connection.execute(
-        _MOVE,
-        {
-            "at_instance": move.instance,
-            "at_commit": move.expected_commit,
-            "new_commit": after.commit,
-            "new_tree": after.tree,
-            "new_sequence": after.sequence,
-            "new_objects": after.objects,
-            "new_size_bytes": after.size_bytes,
-            "new_head_time_ms": after.head_time_ms,
-        },
-    )
+    values = {f"new_{field}": getattr(move.bucket_after, field) for field in _MOVING}
+    result = connection.execute(_MOVE, {"at_instance": move.instance, "at_commit": move.expected_commit, **values})
     if result.rowcount != 1:
         raise HeadMoved(move.instance, move.expected_commit)
 
@@ -201,8 +197,11 @@ def move_head(connection: sa.Connection, move: HeadMove) -> None:
 def _bucket(row: sa.Row[*tuple[Any, ...]]) -> Bucket:
     try:
         commit, tree = CID.parse(row.commit), CID.parse(row.tree)
+        versions = None if row.versions is None else CID.parse(row.versions)
     except FormatError as error:
         raise HeadDamaged(f"the head of bucket {row.name} in the registry is damaged: {error}") from error
+    if row.versioning not in get_args(Versioning):
+        raise HeadDamaged(f"bucket {row.name} in the registry is damaged: its versioning is {row.versioning!r}")
     return Bucket(
         name=row.name,
         instance=row.instance,
@@ -215,4 +214,6 @@ def _bucket(row: sa.Row[*tuple[Any, ...]]) -> Bucket:
         salt=row.salt,
         created_ms=row.created_ms,
         head_time_ms=row.head_time_ms,
+        versions=versions,
+        versioning=row.versioning,
     )

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from mst.limits import CID_BYTES, INSTANCE_BYTES, KEY_BYTES_MAX, SALT_BYTES
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """The newest migration this code knows."""
 
 ETAG_BYTES = 16
@@ -44,6 +44,8 @@ buckets = sa.Table(
     sa.Column("head_time_ms", sa.BigInteger, nullable=False),
     sa.Column("shipped", sa.LargeBinary(CID_BYTES)),
     sa.Column("config", sa.JSON(none_as_null=True)),
+    sa.Column("versions", sa.LargeBinary(CID_BYTES)),
+    sa.Column("versioning", sa.Text, nullable=False, server_default="unversioned"),
 )
 
 bucket_settings = sa.Table(
@@ -121,6 +123,7 @@ completions = sa.Table(
     sa.Column("commit", sa.LargeBinary(CID_BYTES), nullable=False),
     sa.Column("tree", sa.LargeBinary(CID_BYTES), nullable=False),
     sa.Column("completed_ms", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.BigInteger),
     sa.Index(None, "completed_ms"),
     sa.Index(None, "instance"),
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.store.folder import DataFolder
-from gateway.store.mutations import Check, Committed, Delete, DropBucket, MakeBucket, Put, RegistryWrite
+from gateway.store.mutations import Check, Committed, CommitWrite, Delete, DropBucket, MakeBucket, Put
 from gateway.store.store import Store, StoreSettings
 from mst.commit import Commit
 from mst.entry import Entry
@@ -66,7 +66,7 @@ class StoreClient:
         content: bytes,
         *,
         check: Check | None = None,
-        record: RegistryWrite | None = None,
+        record: CommitWrite | None = None,
     ) -> Committed:
         put = await self.entry(content)
         return await self.store.committer.submit(Put(bucket, key, put.entry, put.blocks, check, record))
@@ -102,7 +102,8 @@ class StoreClient:
         head = self.store.bucket(bucket)
         commit = Commit.decode(self.store.blocks.read(head.commit))
         verify_commit(commit)
-        assert (commit.bucket, commit.instance, commit.tree) == (head.name, head.instance, head.tree)
+        assert (commit.bucket, commit.instance) == (head.name, head.instance)
+        assert (commit.tree, commit.versions) == (head.tree, head.versions)
         assert (commit.sequence, commit.bits, commit.salt) == (head.sequence, head.bits, head.salt)
         assert commit.objects == head.objects == len(entries)
         assert commit.size_bytes == head.size_bytes == sum(entry.size for entry in entries.values())

@@ -49,13 +49,21 @@ def _why_bad(store: Store, bucket: Bucket, space: str | None) -> str:
     try:
         commit = Commit.decode(store.blocks.read(bucket.commit))
         verify_commit(commit)
-        store.blocks.node(TreeParams(bucket.bits, bucket.salt), bucket.tree)
+        for root in (bucket.tree, bucket.versions):
+            if root is not None:
+                store.blocks.node(TreeParams(bucket.bits, bucket.salt), root)
     except (StoreError, RegistryError, MstError) as error:
         return str(error)
     if space is not None and commit.space != space:
         return f"its commit is signed by {commit.space}, not by this folder's key"
-    signed = (commit.bucket, commit.instance, commit.tree, commit.sequence, commit.objects, commit.size_bytes)
-    here = (bucket.name, bucket.instance, bucket.tree, bucket.sequence, bucket.objects, bucket.size_bytes)
+    signed = (
+        commit.bucket, commit.instance, commit.tree, commit.versions, commit.sequence, commit.objects,
+        commit.size_bytes,
+    )  # fmt: skip
+    here = (
+        bucket.name, bucket.instance, bucket.tree, bucket.versions, bucket.sequence, bucket.objects,
+        bucket.size_bytes,
+    )  # fmt: skip
     if signed != here:
         return f"the registry says something else than its commit {bucket.commit}"
     return ""

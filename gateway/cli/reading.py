@@ -96,6 +96,7 @@ def bucket_of(commit: Commit, cid: CID, head: Bucket) -> Bucket:
         instance=commit.instance,
         commit=cid,
         tree=commit.tree,
+        versions=commit.versions,
         sequence=commit.sequence,
         objects=commit.objects,
         size_bytes=commit.size_bytes,

@@ -46,10 +46,11 @@ def verb(config: Config, as_json: bool) -> None:
         click.echo("There are no buckets yet: `aws s3 mb s3://NAME` makes one.", err=True)
 
 
-def _facts(bucket: Bucket) -> dict[str, str | int]:
+def _facts(bucket: Bucket) -> dict[str, str | int | None]:
     return {
         "bucket": bucket.name,
         "root": str(bucket.tree),
+        "versions": None if bucket.versions is None else str(bucket.versions),
         "commit": str(bucket.commit),
         "sequence": bucket.sequence,
         "objects": bucket.objects,

@@ -22,7 +22,7 @@ _NAMES = frozenset({"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSi
 async def get_object_attributes(call: Call) -> web.Response:
     """GetObjectAttributes: those attributes that the request names and the object has."""
     wanted = _wanted(call)
-    entry = await find_object(call)
+    entry, version_headers = await find_object(call)
     metadata = ObjectMetadata(await call.front.store.meta(entry))
     elements = {
         "ETag": f"<ETag>{entry.etag_text}</ETag>",
@@ -34,7 +34,7 @@ async def get_object_attributes(call: Call) -> web.Response:
     shown = "".join(element for name, element in elements.items() if name in wanted)
     return call.xml(
         f'{DECLARATION}<GetObjectAttributesResponse xmlns="{NAMESPACE}">{shown}</GetObjectAttributesResponse>',
-        {"Last-Modified": format_http(entry.mtime_ms // 1000)},
+        {"Last-Modified": format_http(entry.mtime_ms // 1000)} | version_headers,
     )
 
 

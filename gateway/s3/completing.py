@@ -23,6 +23,7 @@ from gateway.s3.headers import Headers
 from gateway.s3.patience import answer_in_time
 from gateway.s3.preconditions import write_check
 from gateway.s3.upload import no_such_upload, open_upload
+from gateway.s3.versions import write_headers
 from gateway.s3.xml import CompletedPart, parse_complete
 from gateway.s3.xmltext import DECLARATION, NAMESPACE, escape
 from gateway.store.mutations import Check, Put
@@ -148,7 +149,7 @@ async def _end(
     guard = partial(uploads.require, upload_id=upload_id)
     put = Put(bucket.name, call.key, made.entry, made.blocks, check, record=record, guard=guard)
     done = await store.committer.submit(put)
-    return _answer(call, facts, done.bucket)
+    return _answer(call, facts, done.bucket, done.version)
 
 
 def _completed_before(call: Call, bucket: Bucket, digest: bytes) -> web.Response:
@@ -161,10 +162,10 @@ def _completed_before(call: Call, bucket: Bucket, digest: bytes) -> web.Response
         found = completions.get(connection, call.target.query["uploadId"])
     if found is None or (found.instance, found.key, found.parts_digest) != (bucket.instance, call.key, digest):
         raise no_such_upload(call)
-    return _answer(call, _Facts.decode(found.answer), found)
+    return _answer(call, _Facts.decode(found.answer), found, found.version)
 
 
-def _answer(call: Call, facts: _Facts, state: Bucket | Completion | None) -> web.Response:
+def _answer(call: Call, facts: _Facts, state: Bucket | Completion | None, version: int | None) -> web.Response:
     sums = "".join(f"<Checksum{name}>{text}</Checksum{name}>" for name, text in facts.checksums.items())
     location = escape(f"{call.request.scheme}://{call.headers.get('host', '')}{call.target.raw_path}")
     return call.xml(
@@ -172,5 +173,5 @@ def _answer(call: Call, facts: _Facts, state: Bucket | Completion | None) -> web
         f"<Bucket>{call.bucket_name}</Bucket><Key>{escape(call.key_text)}</Key>"
         f"<ETag>&quot;{facts.etag}&quot;</ETag>{sums}<ChecksumType>{facts.checksum_type}</ChecksumType>"
         "</CompleteMultipartUploadResult>",
-        {"x-ms3t-cid": str(facts.cid)} | state_headers(state),
+        {"x-ms3t-cid": str(facts.cid)} | write_headers(version) | state_headers(state),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -15,10 +16,12 @@ from gateway.s3.httpdate import format_iso
 from gateway.s3.metadata import ObjectMetadata
 from gateway.s3.preconditions import check_copy_source, write_check
 from gateway.s3.target import CopySource, parse_copy_source
-from gateway.s3.versions import require_null_version
+from gateway.s3.versions import parse_version, read_headers, refuse_version_id, write_headers
 from gateway.s3.xmltext import DECLARATION, NAMESPACE
 from gateway.store.mutations import Put
 from mst.entry import Entry
+from mst.version import is_marker
+from registry.heads import UNVERSIONED
 
 OBJECT_BYTES_MAX = 5 * 1024**3
 """Largest object CopyObject takes, in bytes: clients copy larger ones part by part."""
@@ -27,20 +30,41 @@ _CHANGES = frozenset({"x-amz-storage-class", "x-amz-website-redirect-location"})
 """Headers that make a copy of an object to itself a change."""
 
 
-async def find_source(call: Call) -> tuple[CopySource, Entry]:
+class Source(NamedTuple):
+    """The source of a copy.
+
+    Attributes:
+        named: what the request says of it.
+        entry: the object.
+        headers: what tells which version it is, where versions are kept.
+    """
+
+    named: CopySource
+    entry: Entry
+    headers: dict[str, str]
+
+
+async def find_source(call: Call) -> Source:
     """The object that the copy-source header names, after its conditions.
 
     Raises:
         S3Error: it does not exist, or a condition on it does not hold.
     """
-    source = parse_copy_source(call.headers["x-amz-copy-source"])
-    require_null_version(source.version_id)
+    named = parse_copy_source(call.headers["x-amz-copy-source"])
+    number = parse_version(named.version_id, "x-amz-copy-source")
     store = call.front.store
-    entry = await store.get(store.bucket(source.bucket), source.key.encode())
+    bucket = store.bucket(named.bucket)
+    key = named.key.encode()
+    entry = await (store.get(bucket, key) if number is None else store.get_version(bucket, key, number))
     if entry is None:
-        raise S3Error("NoSuchKey", Key=source.key)
+        raise S3Error("NoSuchKey" if number is None else "NoSuchVersion", Key=named.key)
+    if is_marker(entry):
+        raise S3Error(
+            "InvalidRequest",
+            "The source of a copy request may not specifically refer to a delete marker by version id.",
+        )
     check_copy_source(call.headers, entry.etag_text, entry.mtime_ms)
-    return source, entry
+    return Source(named, entry, read_headers(bucket, entry, "x-amz-copy-source-version-id"))
 
 
 def _replaces(call: Call, directive: str) -> bool:
@@ -66,15 +90,17 @@ async def _with_requested_checksum(call: Call, entry: Entry, metadata: ObjectMet
 
 async def copy_object(call: Call) -> web.Response:
     """CopyObject: metadata comes along, or is replaced by the request's; tags likewise, by a directive of their own."""
+    refuse_version_id(call)
     bucket = call.bucket
     replaces = _replaces(call, "x-amz-metadata-directive")
     replaces_tags = _replaces(call, "x-amz-tagging-directive")
     check = write_check(call.headers)
-    source, entry = await find_source(call)
+    source, entry, source_headers = await find_source(call)
     if entry.size > OBJECT_BYTES_MAX:
         raise S3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size.")
+    brings_back = source.version_id is not None and bucket.versioning != UNVERSIONED
     if (source.bucket, source.key) == (bucket.name, call.key_text) and not (
-        replaces or not call.headers.keys().isdisjoint(_CHANGES)
+        replaces or brings_back or not call.headers.keys().isdisjoint(_CHANGES)
     ):
         raise S3Error(
             "InvalidRequest",
@@ -94,5 +120,5 @@ async def copy_object(call: Call) -> web.Response:
     return call.xml(
         f'{DECLARATION}<CopyObjectResult xmlns="{NAMESPACE}"><LastModified>{format_iso(copy.mtime_ms)}</LastModified>'
         f"<ETag>&quot;{copy.etag_text}&quot;</ETag>{sums}</CopyObjectResult>",
-        {"x-ms3t-cid": str(copy.body)} | state_headers(done.bucket),
+        {"x-ms3t-cid": str(copy.body)} | source_headers | write_headers(done.version) | state_headers(done.bucket),
     )

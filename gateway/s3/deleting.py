@@ -13,18 +13,21 @@ from gateway.s3.headers import Headers
 from gateway.s3.preconditions import write_check
 from gateway.s3.sigv4 import PayloadMode
 from gateway.s3.target import check_key
-from gateway.s3.versions import require_null_version
+from gateway.s3.versions import HEADER, MARKER_HEADER, format_version, parse_version
 from gateway.s3.xml import DeleteObject, parse_delete
 from gateway.s3.xmltext import DECLARATION, NAMESPACE, escape
 from gateway.store.mutations import Committed, Delete
 
 
 async def delete_object(call: Call) -> web.Response:
-    """DeleteObject: deleting what is not there is a success."""
-    require_null_version(call.target.query.get("versionId"))
+    """DeleteObject: by a delete marker where versions are kept; deleting what is not there is a success."""
+    number = parse_version(call.target.query.get("versionId"))
     check = write_check(call.headers)
-    done = await call.front.store.committer.submit(Delete(call.bucket_name, call.key, check))
-    return call.answer(204, headers=state_headers(done.bucket))
+    done = await call.front.store.committer.submit(Delete(call.bucket_name, call.key, check, number))
+    headers = {} if done.version is None else {HEADER: format_version(done.version)}
+    if done.marker:
+        headers[MARKER_HEADER] = "true"
+    return call.answer(204, headers=headers | state_headers(done.bucket))
 
 
 async def delete_objects(call: Call) -> web.Response:
@@ -42,15 +45,18 @@ async def delete_objects(call: Call) -> web.Response:
         except S3Error as error:
             refused[place] = error
     outcomes = await call.front.store.committer.submit_all(list(mutations.values()))
+    deleted: dict[int, Committed] = {}
     headers: dict[str, str] = {}
     for place, outcome in zip(mutations, outcomes, strict=True):
         if isinstance(outcome, Committed):
+            deleted[place] = outcome
             headers = state_headers(outcome.bucket)
         else:
             refused[place] = as_s3_error(outcome)
     rows = "".join(
-        _row(wanted, refused.get(place), quiet=request.quiet)
+        _refused(wanted, refused[place]) if place in refused else _deleted(wanted, deleted[place])
         for place, wanted in enumerate(request.objects)
+        if place in refused or not request.quiet
     )
     return call.xml(
         f'{DECLARATION}<DeleteResult xmlns="{NAMESPACE}">{rows}</DeleteResult>', headers
@@ -58,17 +64,26 @@ async def delete_objects(call: Call) -> web.Response:
 
 
 def _deletion(bucket: str, wanted: DeleteObject) -> Delete:
-    require_null_version(wanted.version_id)
+    number = parse_version(wanted.version_id)
     key = check_key(wanted.key).encode()
     check = write_check(Headers({"if-match": wanted.etag})) if wanted.etag else None
-    return Delete(bucket, key, check)
+    return Delete(bucket, key, check, number)
 
 
-def _row(wanted: DeleteObject, error: S3Error | None, *, quiet: bool) -> str:
+def _named(wanted: DeleteObject) -> str:
     version = f"<VersionId>{escape(wanted.version_id)}</VersionId>" if wanted.version_id else ""
-    if error is not None:
-        return (
-            f"<Error><Key>{escape(wanted.key)}</Key>{version}<Code>{error.code}</Code>"
-            f"<Message>{escape(error.message)}</Message></Error>"
+    return f"<Key>{escape(wanted.key)}</Key>{version}"
+
+
+def _refused(wanted: DeleteObject, error: S3Error) -> str:
+    return f"<Error>{_named(wanted)}<Code>{error.code}</Code><Message>{escape(error.message)}</Message></Error>"
+
+
+def _deleted(wanted: DeleteObject, done: Committed) -> str:
+    marker = ""
+    if done.marker and done.version is not None:
+        marker = (
+            "<DeleteMarker>true</DeleteMarker>"
+            f"<DeleteMarkerVersionId>{format_version(done.version)}</DeleteMarkerVersionId>"
         )
-    return "" if quiet else f"<Deleted><Key>{escape(wanted.key)}</Key>{version}</Deleted>"
+    return f"<Deleted>{_named(wanted)}{marker}</Deleted>"

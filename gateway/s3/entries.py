@@ -2,29 +2,63 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from gateway.s3.call import Call
 from gateway.s3.errors import S3Error
 from gateway.s3.httpdate import format_http
 from gateway.s3.metadata import ObjectMetadata
-from gateway.s3.versions import require_null_version
+from gateway.s3.versions import format_version, marker_headers, parse_version, read_headers
 from mst import cbor
 from mst.block import Block
 from mst.cid import CID, DAG_CBOR
 from mst.entry import Entry
 from mst.limits import ENTRY_META_INLINE_BYTES_MAX
+from mst.version import is_marker
+from registry.heads import Bucket
 
 
-async def find_object(call: Call) -> Entry:
-    """The entry of the object that the request names.
+class Found(NamedTuple):
+    """An object that was read.
+
+    Attributes:
+        entry: its entry.
+        headers: what tells which version it is, where versions are kept.
+    """
+
+    entry: Entry
+    headers: dict[str, str]
+
+
+async def find_object(call: Call) -> Found:
+    """The object that the request names: the current one, or one version.
 
     Raises:
-        S3Error: NoSuchKey, NoSuchVersion.
+        S3Error: NoSuchKey; NoSuchVersion; MethodNotAllowed for a delete marker that is named by its version id.
     """
-    require_null_version(call.target.query.get("versionId"))
-    entry = await call.front.store.get(call.bucket, call.key)
-    if entry is None:
-        raise S3Error("NoSuchKey", Key=call.key_text)
-    return entry
+    number = parse_version(call.target.query.get("versionId"))
+    bucket = call.bucket
+    store = call.front.store
+    if number is None:
+        entry = await store.get(bucket, call.key)
+        if entry is None:
+            raise await _no_such_key(call, bucket)
+    else:
+        entry = await store.get_version(bucket, call.key, number)
+        if entry is None:
+            raise S3Error("NoSuchVersion", Key=call.key_text, VersionId=format_version(number))
+        if is_marker(entry):
+            modified = {"Last-Modified": format_http(entry.mtime_ms // 1000), "Allow": "DELETE"}
+            refusal = S3Error("MethodNotAllowed", Method=call.request.method, ResourceType="DeleteMarker")
+            raise refusal.with_headers(marker_headers(entry) | modified)
+    return Found(entry, read_headers(bucket, entry))
+
+
+async def _no_such_key(call: Call, bucket: Bucket) -> S3Error:
+    """The refusal of a key without an object; it tells of the delete marker if there is one."""
+    refusal = S3Error("NoSuchKey", Key=call.key_text)
+    marker = await call.front.store.newest_version(bucket, call.key)
+    return refusal if marker is None else refusal.with_headers(marker_headers(marker))
 
 
 def make_entry(

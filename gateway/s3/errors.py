@@ -55,6 +55,9 @@ _KINDS: dict[str, ErrorKind] = {
         "The specified location constraint is incompatible for the region specific endpoint this"
         " request was sent to.",
     ),
+    "IllegalVersioningConfigurationException": ErrorKind(
+        400, "The Versioning element must be specified"
+    ),
     "IncompleteBody": ErrorKind(400, "The request body terminated unexpectedly."),
     # 507, not 503: every SDK retries a 503 at once, and would hammer a disk that is full.
     "InsufficientStorage": ErrorKind(507, "There is not enough free space to store this."),

@@ -1,4 +1,4 @@
-"""ListObjects, ListObjectsV2 and ListObjectVersions: parameters in, one page of the tree, XML out."""
+"""ListObjects and ListObjectsV2: parameters in, one page of the tree, XML out; and what all listings share."""
 
 from __future__ import annotations
 
@@ -30,14 +30,50 @@ Show: TypeAlias = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """The parameters that all listings share."""
+class Wanted:
+    """The parameters that all listings share.
+
+    Attributes:
+        prefix: what every key must start with.
+        delimiter: see `gateway.s3.page.collect`.
+        limit: most rows of the page.
+        show: how keys appear in the answer.
+        encoding: the encoding that was asked for, if any.
+    """
 
     prefix: bytes
     delimiter: bytes
     limit: int
     show: Show
     encoding: str
+
+    @classmethod
+    def of(cls, call: Call) -> Wanted:
+        """The parameters of a request.
+
+        Raises:
+            S3Error: InvalidArgument, one of them is none.
+        """
+        query = call.target.query
+        encoding = query.get("encoding-type", "")
+        if encoding not in ("", "url"):
+            raise S3Error(
+                "InvalidArgument", "Invalid Encoding Method specified in Request",
+                ArgumentName="encoding-type", ArgumentValue=encoding,
+            )  # fmt: skip
+        optional = call.headers.get(_OPTIONAL, "")
+        if optional not in ("", "RestoreStatus"):  # which no object has here: none is ever archived
+            raise S3Error(
+                "InvalidArgument", "Invalid attribute name specified.",
+                ArgumentName=_OPTIONAL, ArgumentValue=optional,
+            )  # fmt: skip
+        return cls(
+            query.get("prefix", "").encode(),
+            query.get("delimiter", "").encode(),
+            page_limit(call, "max-keys"),
+            url_encode if encoding else escape,
+            encoding,
+        )
 
     def head(self) -> str:
         """The elements that repeat the parameters."""
@@ -47,29 +83,6 @@ class _Wanted:
         if self.encoding:
             parts.append(f"<EncodingType>{self.encoding}</EncodingType>")
         return "".join(parts)
-
-
-def _wanted(call: Call) -> _Wanted:
-    query = call.target.query
-    encoding = query.get("encoding-type", "")
-    if encoding not in ("", "url"):
-        raise S3Error(
-            "InvalidArgument", "Invalid Encoding Method specified in Request",
-            ArgumentName="encoding-type", ArgumentValue=encoding,
-        )  # fmt: skip
-    optional = call.headers.get(_OPTIONAL, "")
-    if optional not in ("", "RestoreStatus"):  # which no object has here: none is ever archived
-        raise S3Error(
-            "InvalidArgument", "Invalid attribute name specified.",
-            ArgumentName=_OPTIONAL, ArgumentValue=optional,
-        )  # fmt: skip
-    return _Wanted(
-        query.get("prefix", "").encode(),
-        query.get("delimiter", "").encode(),
-        page_limit(call, "max-keys"),
-        url_encode if encoding else escape,
-        encoding,
-    )
 
 
 def page_limit(call: Call, name: str, default: int = KEYS_MAX, largest: int = KEYS_MAX) -> int:
@@ -93,7 +106,7 @@ def page_limit(call: Call, name: str, default: int = KEYS_MAX, largest: int = KE
 
 async def list_objects(call: Call) -> web.Response:
     """ListObjects (version 1): NextMarker only with a delimiter, as S3 has it."""
-    wanted = _wanted(call)
+    wanted = Wanted.of(call)
     marker = call.target.query.get("marker", "")
     start = start_after(marker.encode(), wanted.prefix, wanted.delimiter)
     page = await _page(call, wanted, start)
@@ -103,8 +116,8 @@ async def list_objects(call: Call) -> web.Response:
     return call.xml(
         f'{DECLARATION}<ListBucketResult xmlns="{NAMESPACE}"><Name>{call.bucket_name}</Name>'
         f"{wanted.head()}<Marker>{wanted.show(marker)}</Marker>{next_marker}"
-        f"<MaxKeys>{wanted.limit}</MaxKeys>{_truncated(page)}"
-        f"{_contents(page, wanted.show, owner_element(call))}{_prefixes(page, wanted.show)}</ListBucketResult>"
+        f"<MaxKeys>{wanted.limit}</MaxKeys>{truncated_element(page)}"
+        f"{_contents(page, wanted.show, owner_element(call))}{prefix_elements(page, wanted.show)}</ListBucketResult>"
     )
 
 
@@ -113,7 +126,7 @@ async def list_objects_v2(call: Call) -> web.Response:
     query = call.target.query
     if query["list-type"] != "2":
         raise S3Error("InvalidArgument", ArgumentName="list-type", ArgumentValue=query["list-type"])
-    wanted = _wanted(call)
+    wanted = Wanted.of(call)
     token = query.get("continuation-token")
     after = query.get("start-after", "")
     start = (
@@ -131,57 +144,27 @@ async def list_objects_v2(call: Call) -> web.Response:
     return call.xml(
         f'{DECLARATION}<ListBucketResult xmlns="{NAMESPACE}"><Name>{call.bucket_name}</Name>'
         f"{wanted.head()}{echo}<KeyCount>{len(page.rows) + len(page.prefixes)}</KeyCount>"
-        f"<MaxKeys>{wanted.limit}</MaxKeys>{_truncated(page)}"
-        f"{_contents(page, wanted.show, owner)}{_prefixes(page, wanted.show)}</ListBucketResult>"
+        f"<MaxKeys>{wanted.limit}</MaxKeys>{truncated_element(page)}"
+        f"{_contents(page, wanted.show, owner)}{prefix_elements(page, wanted.show)}</ListBucketResult>"
     )
 
 
-async def list_object_versions(call: Call) -> web.Response:
-    """ListObjectVersions of an unversioned bucket: every object is its own latest version, with the id ``null``."""
-    query = call.target.query
-    wanted = _wanted(call)
-    marker, id_marker = query.get("key-marker", ""), query.get("version-id-marker", "")
-    if id_marker and not marker:
-        raise S3Error(
-            "InvalidArgument", "A version-id marker cannot be specified without a key marker.",
-            ArgumentName="version-id-marker", ArgumentValue=id_marker,
-        )  # fmt: skip
-    if id_marker not in ("", "null"):
-        raise S3Error(
-            "InvalidArgument", "Invalid version id specified",
-            ArgumentName="version-id-marker", ArgumentValue=id_marker,
-        )  # fmt: skip
-    page = await _page(call, wanted, start_after(marker.encode(), wanted.prefix, wanted.delimiter))
-    markers = f"<KeyMarker>{wanted.show(marker)}</KeyMarker><VersionIdMarker>{id_marker}</VersionIdMarker>"
-    if page.resume is not None:
-        markers += f"<NextKeyMarker>{wanted.show(page.last.decode())}</NextKeyMarker>"
-        if page.rows and page.rows[-1][0] == page.last:
-            markers += "<NextVersionIdMarker>null</NextVersionIdMarker>"
-    owner = owner_element(call)
-    rows = "".join(
-        f"<Version><Key>{wanted.show(key.decode())}</Key><VersionId>null</VersionId><IsLatest>true</IsLatest>"
-        f"{_facts(value)}{owner}</Version>"
-        for key, value in page.rows
-    )
-    return call.xml(
-        f'{DECLARATION}<ListVersionsResult xmlns="{NAMESPACE}"><Name>{call.bucket_name}</Name>'
-        f"{wanted.head()}{markers}<MaxKeys>{wanted.limit}</MaxKeys>{_truncated(page)}"
-        f"{rows}{_prefixes(page, wanted.show)}</ListVersionsResult>"
-    )
-
-
-async def _page(call: Call, wanted: _Wanted, start: bytes) -> Page:
+async def _page(call: Call, wanted: Wanted, start: bytes) -> Page:
     walk = call.front.store.walk(call.bucket)
     return await collect(walk, start, wanted.prefix, wanted.delimiter, wanted.limit)
 
 
 def _contents(page: Page, show: Show, owner: str) -> str:
     return "".join(
-        [f"<Contents><Key>{show(key.decode())}</Key>{_facts(value)}{owner}</Contents>" for key, value in page.rows]
+        [
+            f"<Contents><Key>{show(key.decode())}</Key>{facts_elements(value)}{owner}</Contents>"
+            for key, value in page.rows
+        ]
     )
 
 
-def _facts(value: bytes) -> str:
+def facts_elements(value: bytes) -> str:
+    """What a listing says of an encoded entry."""
     size, mtime_ms, etag = facts(value)
     return (
         f"<LastModified>{format_iso(mtime_ms)}</LastModified><ETag>&quot;{etag_text(etag)}&quot;</ETag>"
@@ -189,7 +172,8 @@ def _facts(value: bytes) -> str:
     )
 
 
-def _prefixes(page: Page, show: Show) -> str:
+def prefix_elements(page: Page, show: Show) -> str:
+    """The common prefixes of a page."""
     return "".join(
         [
             f"<CommonPrefixes><Prefix>{show(prefix.decode())}</Prefix></CommonPrefixes>"
@@ -198,7 +182,8 @@ def _prefixes(page: Page, show: Show) -> str:
     )
 
 
-def _truncated(page: Page) -> str:
+def truncated_element(page: Page) -> str:
+    """Whether there is a next page."""
     return f"<IsTruncated>{'false' if page.resume is None else 'true'}</IsTruncated>"
 
 

@@ -15,7 +15,8 @@ from gateway.s3.entries import find_object, make_entry
 from gateway.s3.errors import S3Error
 from gateway.s3.metadata import ObjectMetadata
 from gateway.s3.tags import Tags, document_of, read_object_tags
-from gateway.store.mutations import Put
+from gateway.s3.versions import parse_version
+from gateway.store.mutations import Amend
 from mst.entry import Entry
 
 TRIES_MAX = 16
@@ -28,8 +29,9 @@ class EntryChanged(Exception):
 
 async def get_object_tagging(call: Call) -> web.Response:
     """GetObjectTagging: an empty set if the object has no tags."""
-    metadata = ObjectMetadata(await call.front.store.meta(await find_object(call)))
-    return call.xml(document_of(metadata.tags))
+    found = await find_object(call)
+    metadata = ObjectMetadata(await call.front.store.meta(found.entry))
+    return call.xml(document_of(metadata.tags), found.headers)
 
 
 async def put_object_tagging(call: Call) -> web.Response:
@@ -49,19 +51,21 @@ async def _retag(call: Call, tags: Tags) -> dict[str, str]:
     The new entry is made from one that was read before, so it may only replace exactly that one.
 
     Raises:
-        S3Error: NoSuchKey; OperationAborted, the object was replaced again and again.
+        S3Error: what `find_object` raises; OperationAborted, the object was replaced again and again.
     """
     store = call.front.store
+    number = parse_version(call.target.query.get("versionId"))
     for _ in range(TRIES_MAX):
-        entry = await find_object(call)
+        found = await find_object(call)
+        entry = found.entry
         metadata = ObjectMetadata(await store.meta(entry)).with_tags(tags)
         changed, blocks = make_entry(entry.body, entry.size, entry.etag, entry.mtime_ms, metadata)
-        put = Put(call.bucket_name, call.key, changed, blocks, partial(_must_be, entry))
+        amend = Amend(call.bucket_name, call.key, changed, partial(_must_be, entry), blocks, number)
         try:
-            done = await store.committer.submit(put)
+            done = await store.committer.submit(amend)
         except EntryChanged:
             continue
-        return state_headers(done.bucket)
+        return found.headers | state_headers(done.bucket)
     raise S3Error("OperationAborted")
 
 

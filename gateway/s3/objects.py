@@ -13,6 +13,7 @@ from gateway.s3.metadata import ObjectMetadata, overrides
 from gateway.s3.parts import part_range
 from gateway.s3.preconditions import check_read, range_applies, write_check
 from gateway.s3.ranges import ByteRange, parse_range
+from gateway.s3.versions import refuse_version_id, write_headers
 from gateway.store.errors import BlockCorrupt, BlockMissing
 from gateway.store.mutations import Put
 from mst.entry import Entry
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 async def put_object(call: Call) -> web.Response:
     """PutObject: replaces the whole object at once, or leaves everything as it was."""
+    refuse_version_id(call)
     bucket = call.bucket
     metadata = ObjectMetadata.from_headers(call.headers)
     check = write_check(call.headers)
@@ -36,7 +38,7 @@ async def put_object(call: Call) -> web.Response:
         Put(bucket.name, call.key, entry, body.blocks + blocks, check)
     )
     headers = {"ETag": quoted_etag(entry), "x-ms3t-cid": str(entry.body)} | received.headers()
-    return call.answer(200, headers=headers | state_headers(done.bucket))
+    return call.answer(200, headers=headers | write_headers(done.version) | state_headers(done.bucket))
 
 
 async def head_object(call: Call) -> web.Response:
@@ -80,12 +82,12 @@ async def _prepare(call: Call) -> tuple[Entry, dict[str, str], ByteRange | None]
     """Find the object, evaluate the conditions, choose the range; the headers say what will be sent.
 
     Raises:
-        S3Error: NoSuchKey, NoSuchVersion, PreconditionFailed, NotModified, and what `_choose` raises.
+        S3Error: PreconditionFailed, NotModified, and what `find_object` and `_choose` raise.
     """
-    entry = await find_object(call)
+    entry, version_headers = await find_object(call)
     check_read(call.headers, entry.etag_text, entry.mtime_ms)
     metadata = ObjectMetadata(await call.front.store.meta(entry))
-    headers = identity_headers(entry) | metadata.response_headers()
+    headers = identity_headers(entry) | version_headers | metadata.response_headers()
     if call.target.query:
         headers |= overrides(call.target.query)
     chosen = _choose(call, entry, metadata)

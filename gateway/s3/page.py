@@ -6,18 +6,9 @@ A page ends with the exact key to go on from, so that pages neither repeat nor s
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-
-class Walk(Protocol):
-    """What a listing needs of a bucket: see `gateway.store.store.StoreWalk`."""
-
-    async def seek(self, start: bytes) -> None:
-        """Stand before the first key that is not below ``start``."""
-
-    async def run(self) -> tuple[Sequence[bytes], Sequence[bytes]] | None:
-        """The next keys and values, None at the end."""
+from gateway.store.walks import RowWalk
 
 
 class Page(NamedTuple):
@@ -60,7 +51,7 @@ def start_after(marker: bytes, prefix: bytes, delimiter: bytes) -> bytes:
     return max(after_key(marker), prefix)
 
 
-async def collect(walk: Walk, start: bytes, prefix: bytes, delimiter: bytes, limit: int) -> Page:
+async def collect(walk: RowWalk, start: bytes, prefix: bytes, delimiter: bytes, limit: int, tail: int = 0) -> Page:
     """Collect a page.
 
     Args:
@@ -70,6 +61,7 @@ async def collect(walk: Walk, start: bytes, prefix: bytes, delimiter: bytes, lim
         delimiter: keys that share everything up to its first occurrence behind ``prefix`` are one common prefix; empty
             for none.
         limit: most keys and common prefixes together.
+        tail: how many bytes at the end of every key are no part of what is listed, so hold no delimiter.
     """
     rows: list[tuple[bytes, bytes]] = []
     prefixes: list[bytes] = []
@@ -86,7 +78,7 @@ async def collect(walk: Walk, start: bytes, prefix: bytes, delimiter: bytes, lim
         while i < stop:
             if room == 0:
                 return Page(rows, prefixes, keys[i], last)
-            cut = keys[i].find(delimiter, len(prefix)) if delimiter else -1
+            cut = keys[i].find(delimiter, len(prefix), len(keys[i]) - tail) if delimiter else -1
             if cut < 0:
                 # Without a delimiter everything that fits comes at once.
                 upto = i + 1 if delimiter else min(stop, i + room)

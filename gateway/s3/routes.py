@@ -23,6 +23,8 @@ from gateway.s3 import (
     upload,
     upload_listing,
     upload_parts,
+    version_listing,
+    versioning,
 )
 from gateway.s3.call import Call
 from gateway.s3.errors import S3Error
@@ -63,11 +65,13 @@ _TABLE: tuple[tuple[str, Level, tuple[str, ...], str, Handler], ...] = (
     ("PUT", "bucket", ("tagging",), "PutBucketTagging", bucket_tagging.put_bucket_tagging),
     ("GET", "bucket", ("tagging",), "GetBucketTagging", bucket_tagging.get_bucket_tagging),
     ("DELETE", "bucket", ("tagging",), "DeleteBucketTagging", bucket_tagging.delete_bucket_tagging),
+    ("PUT", "bucket", ("versioning",), "PutBucketVersioning", versioning.put_bucket_versioning),
+    ("GET", "bucket", ("versioning",), "GetBucketVersioning", versioning.get_bucket_versioning),
     ("PUT", "bucket", ("acl",), "PutBucketAcl", acl.put_bucket_acl),
     ("GET", "bucket", ("acl",), "GetBucketAcl", acl.get_bucket_acl),
     ("GET", "bucket", (), "ListObjects", listing.list_objects),
     ("GET", "bucket", ("list-type",), "ListObjectsV2", listing.list_objects_v2),
-    ("GET", "bucket", ("versions",), "ListObjectVersions", listing.list_object_versions),
+    ("GET", "bucket", ("versions",), "ListObjectVersions", version_listing.list_object_versions),
     ("GET", "bucket", ("uploads",), "ListMultipartUploads", upload_listing.list_uploads),
     ("POST", "bucket", ("delete",), "DeleteObjects", deleting.delete_objects),
     ("PUT", "object", (), "PutObject", objects.put_object),

@@ -65,7 +65,6 @@ ABSENT: Final = (
         "requestPayment", "GetBucketRequestPayment",
         document=("RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"),
     ),
-    Absent("versioning", "GetBucketVersioning", document=("VersioningConfiguration", "")),
     Absent("website", "GetBucketWebsite", "NoSuchWebsiteConfiguration", deletes="DeleteBucketWebsite"),
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from gateway.s3 import checksums
 from gateway.s3.body import OBJECT_BYTES_MAX, Received, receive_copy, receive_part
 from gateway.s3.call import Call
-from gateway.s3.copying import find_source
+from gateway.s3.copying import Source, find_source
 from gateway.s3.errors import S3Error
 from gateway.s3.httpdate import format_iso
 from gateway.s3.parts import parse_part_number
@@ -18,7 +18,6 @@ from gateway.s3.ranges import ByteRange, parse_copy_range
 from gateway.s3.upload import UploadPlan, find_upload
 from gateway.s3.xmltext import DECLARATION, NAMESPACE
 from gateway.store.mutations import Record
-from mst.entry import Entry
 from registry import uploads
 from registry.uploads import Leaf, Part, Upload
 
@@ -50,9 +49,10 @@ async def copy_part(call: Call) -> web.StreamResponse:
     """UploadPartCopy: the source's bytes are read and hashed, for a part has an MD5 of its own."""
     number = parse_part_number(call.target.query["partNumber"])
     upload = find_upload(call)
-    _, source = await find_source(call)
+    source = await find_source(call)
+    entry = source.entry
     wanted = call.headers.get("x-amz-copy-source-range")
-    chosen = ByteRange(0, source.size) if wanted is None else parse_copy_range(wanted, source.size)
+    chosen = ByteRange(0, entry.size) if wanted is None else parse_copy_range(wanted, entry.size)
     if chosen.stop - chosen.start > OBJECT_BYTES_MAX:
         raise S3Error(
             "InvalidRequest",
@@ -62,12 +62,13 @@ async def copy_part(call: Call) -> web.StreamResponse:
     return await answer_in_time(call, _copy(call, upload, number, source, chosen))
 
 
-async def _copy(call: Call, upload: Upload, number: int, source: Entry, chosen: ByteRange) -> web.Response:
+async def _copy(call: Call, upload: Upload, number: int, source: Source, chosen: ByteRange) -> web.Response:
     plan = UploadPlan.decode(upload.meta)
-    received = await receive_copy(call, source, chosen, plan.object_algorithm)
+    received = await receive_copy(call, source.entry, chosen, plan.object_algorithm)
     modified_ms = await _store_part(call, upload, number, received)
     checksum = checksums.element(received.algorithm, received.checksum) if plan.algorithm else ""
     return call.xml(
         f'{DECLARATION}<CopyPartResult xmlns="{NAMESPACE}"><LastModified>{format_iso(modified_ms)}</LastModified>'
-        f"<ETag>&quot;{received.body.md5.hex()}&quot;</ETag>{checksum}</CopyPartResult>"
+        f"<ETag>&quot;{received.body.md5.hex()}&quot;</ETag>{checksum}</CopyPartResult>",
+        source.headers,
     )

@@ -240,6 +240,25 @@ def parse_tagging(document: bytes) -> list[tuple[str, str]]:
     return pairs
 
 
+def parse_versioning(document: bytes) -> str:
+    """Return the status of a VersioningConfiguration: ``Enabled`` or ``Suspended``.
+
+    Raises:
+        S3Error: ``MalformedXML``; ``IllegalVersioningConfigurationException`` without a status;
+            ``NotImplemented`` for MFA delete.
+    """
+    values = _values(_parse(document, "VersioningConfiguration"))
+    status = values.pop("Status", None)
+    mfa = values.pop("MfaDelete", "Disabled")
+    if values or status not in (None, "Enabled", "Suspended") or mfa not in ("Enabled", "Disabled"):
+        raise S3Error("MalformedXML")
+    if mfa == "Enabled":
+        raise S3Error("NotImplemented", "MFA delete is not implemented.")
+    if status is None:
+        raise S3Error("IllegalVersioningConfigurationException")
+    return status
+
+
 def parse_complete(document: bytes) -> tuple[CompletedPart, ...]:
     """Return the parts of a CompleteMultipartUpload request, at least one, in ascending order.
 

@@ -1,24 +1,22 @@
-"""One bucket's share of a batch: preconditions in order, then one change of its tree and one signed commit."""
+"""One bucket's share of a batch: preconditions in order, then one change of its trees and one signed commit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from gateway.store.mutations import Committed, Delete, Put
-from mst import tree
+from gateway.store.draft import Draft, LoadNodes
+from gateway.store.errors import BlockCorrupt, BlockMissing
+from gateway.store.mutations import Committed, ObjectMutation
+from gateway.store.versioning import apply_mutation
+from mst import tree, version
 from mst.block import Block
 from mst.cid import CID, DAG_CBOR
 from mst.commit import Commit
-from mst.entry import Entry
-from mst.errors import TreeLimitError
-from mst.fetch import drive
-from mst.layer import TreeParams
+from mst.errors import FormatError, TreeLimitError
 from mst.node import Node
 from registry.heads import Bucket
-
-LoadNodes = Callable[[Sequence[CID]], Sequence[Node]]
 
 
 class Change(NamedTuple):
@@ -37,61 +35,50 @@ class Change(NamedTuple):
     outcomes: list[Committed | Exception]
 
 
-def change_tree(bucket: Bucket, mutations: Sequence[Put | Delete], load: LoadNodes) -> Change:
+def change_tree(
+    bucket: Bucket, mutations: Sequence[ObjectMutation], load: LoadNodes, now_ms: int, first_place: int = 0
+) -> Change:
     """Evaluate ``mutations`` against ``bucket`` in order and apply those that pass as one batch.
 
-    The answers' ``bucket`` and the commit are still to be filled in, by `seal`.
+    The answers' ``bucket`` and the commit are still to be filled in.
 
-    A mutation that would break a limit of the tree is refused alone: then the group is done over one by one.
+    A mutation that would break a limit of a tree is refused alone: then the group is done over one by one.
+
+    Args:
+        bucket: the bucket before its next commit.
+        mutations: what to do.
+        load: reads nodes.
+        now_ms: the time, milliseconds since 1970.
+        first_place: which of the commit's mutations the first of these is.
     """
-    params = TreeParams(bucket.bits, bucket.salt)
-    current = drive(tree.get_many(params, bucket.tree, {m.key for m in mutations}), load)
-    edits: dict[bytes, bytes | None] = {}
-    objects, size_bytes = bucket.objects, bucket.size_bytes
-    blocks: list[Block] = []
+    draft = Draft(bucket, (mutation.key for mutation in mutations), load)
     outcomes: list[Committed | Exception] = []
-    for mutation in mutations:
-        key = mutation.key
-        encoded = edits[key] if key in edits else current.get(key)
-        previous = None if encoded is None else Entry.decode(encoded)
+    for place, mutation in enumerate(mutations, first_place):
+        number = version.number_of_commit(bucket.sequence + 1, place)
         try:
-            if mutation.check is not None:
-                mutation.check(previous)
+            outcomes.append(apply_mutation(draft, mutation, number, now_ms))
+        except (BlockMissing, BlockCorrupt, FormatError):  # a tree cannot be read
+            raise
         except Exception as refusal:  # whatever the front's check raises is its answer
             outcomes.append(refusal)
-            continue
-        if previous is not None:
-            objects -= 1
-            size_bytes -= previous.size
-        if isinstance(mutation, Put):
-            objects += 1
-            size_bytes += mutation.entry.size
-            edits[key] = mutation.entry.encode()
-            blocks += mutation.blocks
-        elif previous is not None:
-            edits[key] = None
-        outcomes.append(Committed(bucket, previous))
-    if not edits:
-        return Change(bucket, [], blocks, outcomes)
     try:
-        applied = drive(tree.apply(params, bucket.tree, edits), load)
+        after, nodes = draft.apply()
     except TreeLimitError as refusal:
         if len(mutations) == 1:
             return Change(bucket, [], [], [refusal])
-        return _one_by_one(bucket, mutations, load)
-    after = replace(bucket, tree=applied.root, objects=objects, size_bytes=size_bytes)
-    return Change(after, applied.nodes, blocks, outcomes)
+        return _one_by_one(bucket, mutations, load, now_ms)
+    return Change(after, nodes, draft.blocks, outcomes)
 
 
-def _one_by_one(bucket: Bucket, mutations: Sequence[Put | Delete], load: LoadNodes) -> Change:
+def _one_by_one(bucket: Bucket, mutations: Sequence[ObjectMutation], load: LoadNodes, now_ms: int) -> Change:
     fresh: dict[CID, Node] = {}
 
     def load_fresh(cids: Sequence[CID]) -> list[Node]:
         return [fresh[cid] if cid in fresh else load([cid])[0] for cid in cids]
 
     whole = Change(bucket, [], [], [])
-    for mutation in mutations:
-        step = change_tree(whole.after, [mutation], load_fresh)
+    for place, mutation in enumerate(mutations):
+        step = change_tree(whole.after, [mutation], load_fresh, now_ms, place)
         fresh.update((new.cid, new.node) for new in step.nodes)
         whole = Change(
             step.after,
@@ -120,7 +107,7 @@ def next_commit(space: str, bucket: Bucket, previous: CID | None, now_ms: int) -
         sequence=bucket.sequence,
         time_ms=time_ms,
         tree=bucket.tree,
-        versions=None,
+        versions=bucket.versions,
         prev=previous,
         bits=bucket.bits,
         salt=bucket.salt,

@@ -25,7 +25,17 @@ import structlog
 from gateway.store.blocks import Blocks
 from gateway.store.errors import StoreError, StoreReadOnly
 from gateway.store.log import CommitLog
-from gateway.store.mutations import Committed, DropBucket, MakeBucket, Mutation, Mutator, Outcome, Put
+from gateway.store.mutations import (
+    Amend,
+    Committed,
+    DropBucket,
+    MakeBucket,
+    Mutation,
+    Mutator,
+    Outcome,
+    Put,
+    SetVersioning,
+)
 from gateway.store.nodes import NodeCache
 from gateway.store.preparing import Preparer
 from gateway.store.registering import Registrar
@@ -177,11 +187,11 @@ class Committer(Mutator):
 def _alone(mutation: Mutation) -> bool:
     if isinstance(mutation, Put):
         return mutation.guard is not None
-    return isinstance(mutation, MakeBucket | DropBucket)
+    return isinstance(mutation, MakeBucket | DropBucket | SetVersioning)
 
 
 def _bytes(mutation: Mutation) -> int:
-    return sum(len(block.data) for block in mutation.blocks) if isinstance(mutation, Put) else 0
+    return sum(len(block.data) for block in mutation.blocks) if isinstance(mutation, Put | Amend) else 0
 
 
 def _deliver(batch: list[_Waiting], outcomes: Sequence[Outcome]) -> None:

@@ -11,10 +11,13 @@ from sqlalchemy import Connection
 
 from mst.block import Block
 from mst.entry import Entry
-from registry.heads import Bucket
+from registry.heads import Bucket, Versioning
 
 Check: TypeAlias = Callable[[Entry | None], None]
-"""Looks at the key's entry as it is at the moment of commit (None: no object) and raises to refuse the mutation.
+"""Looks at the entry that the mutation is about as it is at the moment of commit, and raises to refuse the mutation.
+
+That is the key's current object, or the version that the mutation names; None if there is no such object, and for a
+delete marker.
 
 It may be called in another process: a function of a module, or a `functools.partial` of one, that can be pickled.
 """
@@ -25,9 +28,12 @@ RegistryWrite: TypeAlias = Callable[[Connection], Any]
 It may be called in another process, like a `Check`; so may its result and what it raises go back to this one.
 """
 
+CommitWrite: TypeAlias = Callable[[Connection, int | None], Any]
+"""A `RegistryWrite` that is also told which version was made: see `Committed`."""
+
 
 class Put(NamedTuple):
-    """Make ``key`` name ``entry``.
+    """Make ``key`` name ``entry``; where versions are kept, as a new version.
 
     Attributes:
         bucket: the bucket's name.
@@ -46,16 +52,46 @@ class Put(NamedTuple):
     entry: Entry
     blocks: tuple[Block, ...] = ()
     check: Check | None = None
-    record: RegistryWrite | None = None
+    record: CommitWrite | None = None
     guard: RegistryWrite | None = None
 
 
+class Amend(NamedTuple):
+    """Change what is kept with an object, which stays the version that it is.
+
+    Attributes:
+        bucket: the bucket's name.
+        key: the object's key.
+        entry: what the version's entry becomes.
+        check: see `Check`; it must refuse None.
+        blocks: blocks it refers to that are not stored yet.
+        version: which version, `mst.version.NULL` for the null version; None for the current object.
+    """
+
+    bucket: str
+    key: bytes
+    entry: Entry
+    check: Check
+    blocks: tuple[Block, ...] = ()
+    version: int | None = None
+
+
 class Delete(NamedTuple):
-    """Make ``key`` name nothing; deleting what is not there changes nothing and is no error."""
+    """Make ``key`` name nothing, where versions are kept by a delete marker; or delete one version for good.
+
+    Deleting what is not there is no error.
+
+    Attributes:
+        bucket: the bucket's name.
+        key: the object's key.
+        check: see `Check`.
+        version: the version to delete, `mst.version.NULL` for the null version; None for the object.
+    """
 
     bucket: str
     key: bytes
     check: Check | None = None
+    version: int | None = None
 
 
 class MakeBucket(NamedTuple):
@@ -68,9 +104,16 @@ class MakeBucket(NamedTuple):
 
 
 class DropBucket(NamedTuple):
-    """Delete a bucket, if it is empty at the moment of commit."""
+    """Delete a bucket, if it has neither objects nor versions at the moment of commit."""
 
     bucket: str
+
+
+class SetVersioning(NamedTuple):
+    """Keep versions of the bucket's objects from now on, or no longer; what is there stays."""
+
+    bucket: str
+    versioning: Versioning
 
 
 class Record(NamedTuple):
@@ -79,7 +122,8 @@ class Record(NamedTuple):
     write: RegistryWrite
 
 
-Mutation: TypeAlias = Put | Delete | MakeBucket | DropBucket | Record
+ObjectMutation: TypeAlias = Put | Amend | Delete
+Mutation: TypeAlias = ObjectMutation | MakeBucket | DropBucket | SetVersioning | Record
 
 
 class Committed(NamedTuple):
@@ -87,13 +131,18 @@ class Committed(NamedTuple):
 
     Attributes:
         bucket: the bucket as the batch left it (for `DropBucket`: as it last was; for `Record`: None).
-        previous: what the key named before, for `Put` and `Delete`.
+        previous: the object that was replaced, amended or deleted, if there was one.
         value: what a `Record` returned.
+        version: the version that was made, amended or deleted, `mst.version.NULL` for the null version; None if the
+            bucket keeps none and the mutation named none.
+        marker: whether that version is a delete marker.
     """
 
     bucket: Bucket | None
     previous: Entry | None = None
     value: Any = None
+    version: int | None = None
+    marker: bool = False
 
 
 Outcome: TypeAlias = Committed | Exception

@@ -23,14 +23,16 @@ from gateway.store.errors import (
 from gateway.store.log import CommitLog
 from gateway.store.mutations import (
     Committed,
-    Delete,
+    CommitWrite,
     DropBucket,
     MakeBucket,
     Mutation,
+    ObjectMutation,
     Outcome,
     Put,
     Record,
     RegistryWrite,
+    SetVersioning,
 )
 from gateway.store.nodes import NodeCache
 from mst import tree
@@ -53,7 +55,7 @@ class Prepared:
         moves: heads to be moved.
         created: a bucket to be entered.
         dropped: a bucket to be removed.
-        puts: places of puts that have something to record.
+        puts: places of puts that have something to record; it is told which version they made.
         records: places of records.
     """
 
@@ -61,7 +63,7 @@ class Prepared:
     moves: list[HeadMove] = field(default_factory=list)
     created: Bucket | None = None
     dropped: Bucket | None = None
-    puts: list[tuple[int, RegistryWrite]] = field(default_factory=list)
+    puts: list[tuple[int, CommitWrite]] = field(default_factory=list)
     records: list[tuple[int, RegistryWrite]] = field(default_factory=list)
 
     @property
@@ -105,7 +107,7 @@ class Preparer:
     def prepare(self, mutations: Sequence[Mutation], heads: Mapping[str, Bucket]) -> Prepared:
         """Evaluate ``mutations`` in order against the buckets in ``heads``, and make durable what they lead to.
 
-        A bucket's creation or deletion must be alone in its batch.
+        A bucket's creation, deletion or change of versioning must be alone in its batch.
 
         Raises:
             StoreFull: no room; the log is as it was.
@@ -116,13 +118,15 @@ class Preparer:
                 return self._make_bucket(make, heads)
             case DropBucket() as drop:
                 return self._drop_bucket(drop, heads)
+            case SetVersioning() as change:
+                return _set_versioning(change, heads)
         return self._change_objects(mutations, heads)
 
     def _change_objects(self, mutations: Sequence[Mutation], heads: Mapping[str, Bucket]) -> Prepared:
         prepared = Prepared([None] * len(mutations))
         places_by_bucket: dict[str, list[int]] = {}
         for place, mutation in enumerate(mutations):
-            if isinstance(mutation, Put | Delete):
+            if isinstance(mutation, ObjectMutation):
                 places_by_bucket.setdefault(mutation.bucket, []).append(place)
         bodies: dict[CID, Block] = {}
         nodes: list[Block] = []
@@ -132,13 +136,14 @@ class Preparer:
                 for place in places:
                     prepared.outcomes[place] = NoSuchBucket(name)
                 continue
-            group = [m for place in places if isinstance(m := mutations[place], Put | Delete)]
-            change = self._change(bucket, group)
+            group = [m for place in places if isinstance(m := mutations[place], ObjectMutation)]
+            now_ms = self._clock_ms()
+            change = self._change(bucket, group, now_ms)
             after = bucket
             if change.after is not bucket:
                 bodies.update((block.cid, block) for block in change.blocks)
                 nodes += (Block(new.cid, new.data) for new in change.nodes)
-                after, block = self._sign(change.after, bucket)
+                after, block = self._sign(change.after, bucket, now_ms)
                 nodes.append(block)
                 prepared.moves.append(HeadMove(bucket.instance, bucket.commit, after))
                 params = TreeParams(after.bits, after.salt)
@@ -158,11 +163,11 @@ class Preparer:
                 prepared.puts.append((place, mutation.record))
         return prepared
 
-    def _change(self, bucket: Bucket, group: list[Put | Delete]) -> Change:
+    def _change(self, bucket: Bucket, group: list[ObjectMutation], now_ms: int) -> Change:
         """`change_tree`; a tree that cannot be read refuses its own bucket's mutations and no others."""
         load = self._blocks.load_nodes(TreeParams(bucket.bits, bucket.salt))
         try:
-            return change_tree(bucket, group, load)
+            return change_tree(bucket, group, load, now_ms)
         except (BlockMissing, BlockCorrupt) as error:
             damage: StoreError = error
         except FormatError as error:
@@ -170,9 +175,9 @@ class Preparer:
         log.error("tree cannot be read", bucket=bucket.name, reason=str(damage))
         return Change(bucket, [], [], [damage] * len(group))
 
-    def _sign(self, after: Bucket, before: Bucket | None) -> tuple[Bucket, Block]:
+    def _sign(self, after: Bucket, before: Bucket | None, now_ms: int) -> tuple[Bucket, Block]:
         previous = before.commit if before else None
-        after, commit = next_commit(self._key.did, after, previous, self._clock_ms())
+        after, commit = next_commit(self._key.did, after, previous, now_ms)
         block = commit_block(self._key.sign_commit(commit))
         return replace(after, commit=block.cid), block
 
@@ -185,7 +190,7 @@ class Preparer:
             sequence=0, objects=0, size_bytes=0, bits=make.bits, salt=make.salt,
             created_ms=now_ms, head_time_ms=now_ms,
         )  # fmt: skip
-        bucket, block = self._sign(bucket, None)
+        bucket, block = self._sign(bucket, None, now_ms)
         empty = Block(tree.EMPTY_ROOT, tree.EMPTY_BLOCK)
         self._log.append([empty, block], [block.cid])
         return Prepared([Committed(bucket)], created=bucket)
@@ -194,7 +199,18 @@ class Preparer:
         bucket = heads.get(drop.bucket)
         if bucket is None:
             return Prepared([NoSuchBucket(drop.bucket)])
-        if bucket.objects:
+        if bucket.objects or bucket.versions is not None:
             return Prepared([BucketNotEmpty(drop.bucket)])
         self._log.append([], [], [bucket.instance])
         return Prepared([Committed(bucket)], dropped=bucket)
+
+
+def _set_versioning(change: SetVersioning, heads: Mapping[str, Bucket]) -> Prepared:
+    """No tree changes, so neither does the commit."""
+    bucket = heads.get(change.bucket)
+    if bucket is None:
+        return Prepared([NoSuchBucket(change.bucket)])
+    if bucket.versioning == change.versioning:
+        return Prepared([Committed(bucket)])
+    after = replace(bucket, versioning=change.versioning)
+    return Prepared([Committed(after)], moves=[HeadMove(bucket.instance, bucket.commit, after)])

@@ -91,8 +91,10 @@ def _write(connection: Connection, prepared: Prepared) -> None:
         heads.insert_bucket(connection, prepared.created)
     if prepared.dropped:
         heads.delete_bucket(connection, prepared.dropped.instance, prepared.dropped.commit)
-    for _, record in prepared.puts:
-        record(connection)
+    for place, record in prepared.puts:
+        done = prepared.outcomes[place]
+        assert isinstance(done, Committed)
+        record(connection, done.version)
     for place, write in prepared.records:
         try:
             prepared.outcomes[place] = Committed(None, value=write(connection))

@@ -24,13 +24,15 @@ from gateway.store.recovery import Finding, recover
 from gateway.store.segment import Segment
 from gateway.store.segments import Segments
 from gateway.store.shared import SharedState
-from mst import cbor, tree
+from gateway.store.walks import StoreWalk, VersionWalk
+from mst import cbor, tree, version
 from mst.cid import CID
 from mst.entry import Entry
 from mst.errors import FormatError
-from mst.fetch import drive_async
+from mst.fetch import Fetch, Result, drive_async
 from mst.layer import TreeParams
-from mst.walk import Walk
+from mst.node import Node
+from mst.version import Version
 from registry import heads
 from registry.database import Database
 from registry.heads import Bucket
@@ -287,35 +289,83 @@ class Store:
             BlockMissing, BlockCorrupt: the tree cannot be read.
         """
         params = TreeParams(bucket.bits, bucket.salt)
+        value = await self._read(bucket, tree.get(params, bucket.tree, key))
+        return None if value is None else Entry.decode(value)
+
+    async def get_version(self, bucket: Bucket, key: bytes, number: int) -> Entry | None:
+        """The entry of one version of ``key``, current or not, an object or a delete marker.
+
+        Args:
+            bucket: the bucket as it was when it was read.
+            key: the key.
+            number: the version's number, `mst.version.NULL` for the null version.
+
+        Raises:
+            BlockMissing, BlockCorrupt: a tree cannot be read.
+        """
+        current = await self.get(bucket, key)
+        if current is not None and version.version_of(current) == number:
+            return current
+        if number == version.NULL or bucket.versions is None:
+            return await self._find(bucket, key, lambda found: version.is_null(found.entry))
+        params = TreeParams(bucket.bits, bucket.salt)
+        value = await self._read(bucket, tree.get(params, bucket.versions, version.version_key(key, number)))
+        entry = None if value is None else Entry.decode(value)
+        return None if entry is None or version.is_null(entry) else entry
+
+    async def newest_version(self, bucket: Bucket, key: bytes) -> Entry | None:
+        """The newest version of ``key``: its current object, or the delete marker that there is instead.
+
+        Raises:
+            BlockMissing, BlockCorrupt: a tree cannot be read.
+        """
+        current = await self.get(bucket, key)
+        return current if current is not None else await self._find(bucket, key, lambda _: True)
+
+    async def _find(self, bucket: Bucket, key: bytes, wanted: Callable[[Version], bool]) -> Entry | None:
+        """The newest version of ``key`` that is not current and ``wanted``."""
+        if bucket.versions is None:
+            return None
+        params = TreeParams(bucket.bits, bucket.salt)
+        found = await self._read(bucket, version.find(params, bucket.versions, key, wanted))
+        return None if found is None else found.entry
+
+    async def _read(self, bucket: Bucket, fetch: Fetch[Node, Result]) -> Result:
+        """Run an algorithm on the bucket's trees."""
+        params = TreeParams(bucket.bits, bucket.salt)
         try:
-            value = await drive_async(
-                tree.get(params, bucket.tree, key), self.blocks.load_nodes_async(params)
-            )
-            return None if value is None else Entry.decode(value)
+            return await drive_async(fetch, self.blocks.load_nodes_async(params))
         except FormatError as error:
             raise BlockCorrupt(f"the tree of bucket {bucket.name} is not valid: {error}") from error
 
     def walk(self, bucket: Bucket) -> StoreWalk:
-        """A walk over the bucket as it was when ``bucket`` was read."""
-        return StoreWalk(self.blocks, bucket)
+        """A walk over the bucket's objects as it was when ``bucket`` was read."""
+        return StoreWalk(self.blocks, bucket, bucket.tree)
+
+    def walk_versions(self, bucket: Bucket) -> VersionWalk:
+        """A walk over all versions in the bucket as it was when ``bucket`` was read."""
+        older = None if bucket.versions is None else StoreWalk(self.blocks, bucket, bucket.versions)
+        return VersionWalk(self.walk(bucket), older)
 
     async def meta(self, entry: Entry) -> Mapping[str, cbor.Value]:
-        """The entry's metadata, wherever it is kept.
+        """The object's metadata, wherever it is kept; not what the entry says of itself as a version.
 
         Raises:
             BlockMissing, BlockCorrupt: its block cannot be read.
         """
-        if entry.meta is None:
-            return {}
-        if not isinstance(entry.meta, CID):
-            return entry.meta
-        data = await self.blocks.read_async(entry.meta)
+        try:
+            kept = version.object_meta(entry)
+        except FormatError as error:
+            raise BlockCorrupt(str(error)) from error
+        if not isinstance(kept, CID):
+            return kept or {}
+        data = await self.blocks.read_async(kept)
         try:
             meta = cbor.decode(data)
         except FormatError as error:
-            raise BlockCorrupt(f"metadata block {entry.meta} is not valid: {error}") from error
+            raise BlockCorrupt(f"metadata block {kept} is not valid: {error}") from error
         if not isinstance(meta, Mapping):
-            raise BlockCorrupt(f"metadata block {entry.meta} is not a map")
+            raise BlockCorrupt(f"metadata block {kept} is not a map")
         return meta
 
     def new_body(
@@ -367,20 +417,3 @@ class Store:
     def close(self) -> None:
         """Finish what was submitted and close everything."""
         self._opened.close()
-
-
-class StoreWalk:
-    """`mst.walk.Walk` over stored blocks."""
-
-    def __init__(self, blocks: Blocks, bucket: Bucket):
-        params = TreeParams(bucket.bits, bucket.salt)
-        self._walk = Walk(params, bucket.tree)
-        self._load = blocks.load_nodes_async(params)
-
-    async def seek(self, start: bytes) -> None:
-        """Stand before the first key that is not below ``start``."""
-        await drive_async(self._walk.seek(start), self._load)
-
-    async def run(self) -> tuple[Sequence[bytes], Sequence[bytes]] | None:
-        """The next keys with their encoded entries; None at the end."""
-        return await drive_async(self._walk.run(), self._load)

@@ -40,7 +40,7 @@ def _begin(connection: sa.Connection, key: bytes = b"k") -> str:
 
 def _complete(connection: sa.Connection, upload_id: str, now_ms: int = NOW_MS) -> None:
     completions.complete(
-        connection, upload_id=upload_id, parts_digest=DIGEST, answer=b"\x00answer", now_ms=now_ms
+        connection, 7, upload_id=upload_id, parts_digest=DIGEST, answer=b"\x00answer", now_ms=now_ms
     )
 
 
@@ -49,7 +49,7 @@ def test_an_upload_ends_once(connection: sa.Connection, bucket: Bucket) -> None:
     assert completions.get(connection, upload_id) is None
     _complete(connection, upload_id)
     assert completions.get(connection, upload_id) == Completion(
-        INSTANCE, b"k", DIGEST, b"\x00answer", bucket.commit, bucket.tree
+        INSTANCE, b"k", DIGEST, b"\x00answer", bucket.commit, bucket.tree, 7
     )
     assert uploads.get(connection, upload_id) is None
     assert uploads.list_parts(connection, upload_id) == []

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from mst.cid import CID, DAG_CBOR
 from registry import heads, uploads
 from registry.database import Database
-from registry.heads import Bucket, BucketExists, HeadDamaged, HeadMove, HeadMoved
+from registry.heads import ENABLED, UNVERSIONED, Bucket, BucketExists, HeadDamaged, HeadMove, HeadMoved
 
 MakeBucket = Callable[..., Bucket]
 
@@ -78,6 +78,28 @@ def test_a_head_moves_only_from_where_it_is_expected(database: Database, make_bu
         with pytest.raises(HeadMoved):
             heads.move_head(connection, HeadMove(b"gone" * 4, moved.commit, late))
     assert _load(database) == [moved]
+
+
+def test_both_roots_and_the_state_of_versioning_move_at_once(database: Database, make_bucket: MakeBucket) -> None:
+    bucket = make_bucket()
+    assert (bucket.versions, bucket.versioning) == (None, UNVERSIONED)
+    enabled = replace(bucket, versioning=ENABLED)
+    moved = replace(_next(enabled, b"commit 2"), versions=CID.of(DAG_CBOR, b"versions"))
+    with database.write() as connection:
+        heads.insert_bucket(connection, bucket)
+        heads.move_head(connection, HeadMove(bucket.instance, bucket.commit, enabled))
+        assert heads.load_all(connection) == [enabled]
+        heads.move_head(connection, HeadMove(bucket.instance, enabled.commit, moved))
+    assert _load(database) == [moved]
+
+
+@pytest.mark.parametrize("damage", ["versions = x'00'", "versioning = 'perhaps'"])
+def test_damage_of_what_versioning_needs_is_named(database: Database, make_bucket: MakeBucket, damage: str) -> None:
+    with database.write() as connection:
+        heads.insert_bucket(connection, make_bucket("photos"))
+        connection.execute(sa.text(f"UPDATE buckets SET {damage}"))
+    with pytest.raises(HeadDamaged, match="photos"):
+        _load(database)
 
 
 def test_of_two_processes_one_wins(database: Database, path: Path, make_bucket: MakeBucket) -> None:
