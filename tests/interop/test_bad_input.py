@@ -729,7 +729,7 @@ class TestTargets:
     @pytest.mark.parametrize(
         "subresource",
         [
-            "policy", "policyStatus", "cors", "lifecycle", "versioning", "website", "logging", "notification",
+            "policy", "policyStatus", "cors", "lifecycle", "website", "logging", "notification",
             "replication", "encryption", "object-lock", "ownershipControls", "publicAccessBlock", "requestPayment",
             "accelerate",
         ],

@@ -23,7 +23,6 @@ DOCUMENTS = {
     "get_bucket_logging": {},
     "get_bucket_notification_configuration": {},
     "get_bucket_request_payment": {"Payer": "BucketOwner"},
-    "get_bucket_versioning": {},
 }
 DELETIONS = [
     "delete_bucket_cors", "delete_bucket_encryption", "delete_bucket_lifecycle", "delete_bucket_ownership_controls",
