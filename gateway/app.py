@@ -16,7 +16,7 @@ from typing import Self
 
 import structlog
 
-from gateway.config import Config, Listen
+from gateway.config import Config, ConfigError, Listen
 from gateway.endpoint import Running, endpoint_of, write_running
 from gateway.processes import worker
 from gateway.processes.crew import Crew
@@ -27,6 +27,7 @@ from gateway.store.errors import StoreError
 from gateway.store.folder import DataFolder
 from gateway.store.segment import Segment
 from gateway.store.store import Store, StoreSettings, clock_ms
+from gateway.tls import Certificate
 from registry import credentials
 from registry.credentials import Credential
 from registry.space import SpaceKey
@@ -68,10 +69,12 @@ class Gateway:
             nursery: where workers come from that answer the requests (`start_nursery`); without it this process does.
 
         Raises:
+            ConfigError: the certificate cannot be used.
             FolderLocked: another process owns the folder.
             FolderIncomplete: the folder has data, but not the key or the registry that belongs to it.
             StoreError, RegistryError, OSError: the folder cannot be used.
         """
+        _report_certificate(config)
         _raise_file_limit()
         folder = DataFolder(config.data_dir).create()
         folder.own()
@@ -92,7 +95,7 @@ class Gateway:
         return not self._store.buckets()
 
     async def serve(self, started: Callable[[str], None]) -> None:
-        """Answer requests until SIGTERM or SIGINT, then finish those in progress.
+        """Answer requests until SIGTERM or SIGINT, then finish those in progress; SIGHUP replaces the certificate.
 
         Args:
             started: called with the endpoint's URL when requests are accepted.
@@ -105,8 +108,11 @@ class Gateway:
         stop, hurry = asyncio.Event(), asyncio.Event()
         _on_signals(stop, hurry)
         sockets = open_sockets(config.listen, 1 if self._nursery is None else config.worker_count)
-        endpoint = endpoint_of(Listen(config.listen.host, sockets[0][0].getsockname()[1]))
+        listen = Listen(config.listen.host, sockets[0][0].getsockname()[1])
+        endpoint = endpoint_of(listen, tls=config.tls.files is not None)
         answering = await self._answer(sockets)
+        if config.tls.files is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload, answering)
         write_running(self._store.folder, Running(os.getpid(), endpoint, config.s3.region))
         log.info("serving", endpoint=endpoint, data_dir=str(config.data_dir), buckets=len(self._store.buckets()))
         started(endpoint)
@@ -135,6 +141,14 @@ class Gateway:
         crew = Crew(self._nursery, self._store, sockets)
         await crew.start()
         return crew
+
+    def _reload(self, answering: Service | Crew) -> None:
+        try:
+            _report_certificate(self._config)
+        except ConfigError as error:
+            log.error("the certificate was not replaced", reason=str(error))
+        else:
+            answering.reload()
 
     async def _watch(self) -> None:
         """Say loudly, and again and again, that the store has become read-only."""
@@ -194,6 +208,22 @@ def _access_keys(store: Store) -> dict[str, Credential]:
         if not keys:
             keys = [credentials.create(connection, display_name=ROOT_USER, now_ms=clock_ms())]
     return {key.access_key: key for key in keys}
+
+
+def _report_certificate(config: Config) -> None:
+    """Log what clients will be shown.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    if config.tls.files is None:
+        return
+    certificate = Certificate.read(config.tls.files)
+    found = log.bind(file=str(config.tls.files.cert), expires=certificate.expires.isoformat(timespec="seconds"))
+    if reason := certificate.why_refused():
+        found.warning("clients will refuse the certificate", reason=reason)
+    else:
+        found.info("certificate read", names=", ".join(certificate.names))
 
 
 def _report(store: Store) -> None:

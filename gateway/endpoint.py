@@ -29,9 +29,9 @@ class Running:
     region: str
 
 
-def endpoint_of(listen: Listen) -> str:
-    """The URL at which a server that listens there is reached from this machine."""
-    return f"http://{Listen(_EVERYWHERE.get(listen.host, listen.host), listen.port)}"
+def endpoint_of(listen: Listen, *, tls: bool) -> str:
+    """The URL at which a server that listens there, with or without TLS, is reached from this machine."""
+    return f"{'https' if tls else 'http'}://{Listen(_EVERYWHERE.get(listen.host, listen.host), listen.port)}"
 
 
 def write_running(folder: DataFolder, running: Running) -> None:

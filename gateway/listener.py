@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
-from typing import cast
+from typing import Protocol, cast
 
 from aiohttp import web
 
+from gateway.handshakes import TlsServer
 from gateway.sockets import BACKLOG
+from gateway.tls import ServerTls
 
 CUT_OFF_SECONDS = 1.0
 """How long a request that is cut off may take to notice."""
@@ -34,28 +36,39 @@ class _Refusal(asyncio.Protocol):
         stream.close()
 
 
+class _Accepting(Protocol):
+    """Accepts connections on a socket until it is closed."""
+
+    def close(self) -> None: ...
+
+
 class Listener:
     """Accepts connections for one `aiohttp.web.Server`.
 
     Args:
         web_server: what answers their requests.
         connections_max: most connections open at once; those beyond are told to slow down.
+        tls: what handshakes are done with, or None for plain HTTP.
     """
 
-    def __init__(self, web_server: web.Server, connections_max: int) -> None:
+    def __init__(self, web_server: web.Server, connections_max: int, tls: ServerTls | None = None) -> None:
         self._web_server = web_server
         self._connections_max = connections_max
+        self._tls = tls
         self._handle = web_server.request_handler
         web_server.request_handler = self._answer
         self._in_progress = 0
         self._stopping = False
-        self._servers: list[asyncio.Server] = []
+        self._accepting: list[_Accepting] = []
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Begin to accept connections on ``sockets``, which are closed at the end."""
         loop = asyncio.get_running_loop()
         for listening in sockets:
-            self._servers.append(await loop.create_server(self._accept, sock=listening, backlog=BACKLOG))
+            if self._tls is None:
+                self._accepting.append(await loop.create_server(self._accept, sock=listening, backlog=BACKLOG))
+            else:
+                self._accepting.append(TlsServer(listening, self._tls.context, self._accept))
 
     async def stop(self, seconds: float, hurry: asyncio.Event) -> int:
         """Accept no more connections, let requests in progress end, and cut off those that do not.
@@ -70,8 +83,8 @@ class Listener:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         self._stopping = True
-        for server in self._servers:
-            server.close()
+        for accepting in self._accepting:
+            accepting.close()
         while self._is_busy() and loop.time() < deadline and not hurry.is_set():
             await asyncio.sleep(_LOOK_SECONDS)
         cut_off = self._in_progress

@@ -8,18 +8,23 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 
-from gateway.config import Config
+import structlog
+
+from gateway.config import Config, ConfigError
 from gateway.listener import Listener
 from gateway.s3.access_log import AccessLog
 from gateway.s3.call import Front
 from gateway.s3.server import S3Server
 from gateway.store.store import Store, clock_ms
+from gateway.tls import ServerTls
 from registry.credentials import Credential
 
 GC_ALLOCATIONS = 50_000
 GC_YOUNG_PER_MIDDLE = 20
 GC_MIDDLE_PER_OLD = 50
 """When Python's cycle collector runs: container allocations, and collections of one generation per one of the next."""
+
+log = structlog.get_logger(__name__)
 
 
 class Service:
@@ -29,6 +34,9 @@ class Service:
         config: the configuration.
         store: what is served.
         keys: the credentials by access key.
+
+    Raises:
+        ConfigError: the certificate cannot be used.
     """
 
     def __init__(self, config: Config, store: Store, keys: Mapping[str, Credential]):
@@ -43,12 +51,22 @@ class Service:
             credential=keys.get,
         )
         server = S3Server(front, config.s3.domains, self._access_log, config.limits.request_header_bytes)
-        self._listener = Listener(server.web_server, -(-config.limits.connections_max // config.worker_count))
+        self._tls = None if config.tls.files is None else ServerTls(config.tls.files)
+        connections_max = -(-config.limits.connections_max // config.worker_count)
+        self._listener = Listener(server.web_server, connections_max, self._tls)
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept connections on ``sockets``, which this process then owns."""
         await self._listener.start(sockets)
         _relax_garbage_collection()
+
+    def reload(self) -> None:
+        """Show the certificate as its files have it now; one that cannot be used is said, and changes nothing."""
+        if self._tls is not None:
+            try:
+                self._tls.reload()
+            except ConfigError as error:
+                log.error("the certificate was not replaced", reason=str(error))
 
     async def stop(self, seconds: float, hurry: asyncio.Event) -> int:
         """Finish the requests in progress; see `gateway.listener.Listener.stop`."""

@@ -38,10 +38,11 @@ def verb(config: Config, as_json: bool) -> None:
     folder = require_folder(config.data_dir)
     key = _first_key(folder)
     running = read_running(folder)
+    configured_endpoint = endpoint_of(config.listen, tls=config.tls.files is not None)
     exports = {
         "AWS_ACCESS_KEY_ID": key.access_key,
         "AWS_SECRET_ACCESS_KEY": key.secret,
-        "AWS_ENDPOINT_URL": running.endpoint if running else endpoint_of(config.listen),
+        "AWS_ENDPOINT_URL": running.endpoint if running else configured_endpoint,
         "AWS_DEFAULT_REGION": running.region if running else config.s3.region,
     }
     if as_json:

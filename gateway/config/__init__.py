@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from gateway.config.errors import ConfigError
 from gateway.config.load import load_config
-from gateway.config.model import Config, Listen
+from gateway.config.model import Config, Listen, TlsFiles
 
-__all__ = ["Config", "ConfigError", "Listen", "load_config"]
+__all__ = ["Config", "ConfigError", "Listen", "TlsFiles", "load_config"]

@@ -84,6 +84,8 @@ def _build(values: Mapping[str, _Value]) -> Config:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = _key_of(first["loc"])
+        if key not in values:  # a section whose values do not fit together: one that was set stands for it
+            key = next(name for name in values if name.startswith(f"{key}."))
         reason = first["msg"].removeprefix("Value error, ")
         shown = repr(values[key].value)[:80]
         raise ConfigError(f"{values[key].place}: {key} is {shown}: {reason[:1].lower()}{reason[1:]}") from None

@@ -8,9 +8,9 @@ import sys
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeAlias
+from typing import Annotated, Final, Literal, NamedTuple, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from mst.limits import CHUNK_BYTES, KIB, MIB, TREE_BITS_MAX
 
@@ -94,6 +94,15 @@ def _folder(value: object) -> object:
     return Path(value).expanduser()
 
 
+def _file(value: object) -> object:
+    """A path; the empty text is none."""
+    if isinstance(value, str) and "\0" not in value:
+        return Path(value).expanduser() if value else None
+    if value is None or isinstance(value, Path):
+        return value
+    raise ValueError("must be the path of a file")
+
+
 def _domain(value: object) -> str:
     name = value.lower() if isinstance(value, str) else ""
     if len(name) > _DOMAIN_CHARS_MAX or not _DOMAIN.fullmatch(name):
@@ -135,6 +144,31 @@ class S3Section(Section):
 
     region: str = Field(default="us-east-1", pattern=r"^[a-z0-9-]{1,63}$")
     domains: Annotated[tuple[Domain, ...], BeforeValidator(_domains)] = ()
+
+
+class TlsFiles(NamedTuple):
+    """Where the certificate and its private key are."""
+
+    cert: Path
+    key: Path
+
+
+class TlsSection(Section):
+    """What the connections of clients are encrypted with."""
+
+    cert: Annotated[Path | None, BeforeValidator(_file)] = None
+    key: Annotated[Path | None, BeforeValidator(_file)] = None
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("tls.cert and tls.key belong together: set both, or neither")
+        return self
+
+    @property
+    def files(self) -> TlsFiles | None:
+        """The certificate and its key; None for plain HTTP."""
+        return None if self.cert is None or self.key is None else TlsFiles(self.cert, self.key)
 
 
 class TreeSection(Section):
@@ -181,6 +215,7 @@ class Config(Section):
     data_dir: Annotated[Path, BeforeValidator(_folder)] = Path("ms3t-data")
     listen: Annotated[Listen, BeforeValidator(_listen)] = Listen("127.0.0.1", 9000)
     workers: Annotated[Literal["auto"] | int, BeforeValidator(_workers)] = "auto"
+    tls: TlsSection = TlsSection()
     s3: S3Section = S3Section()
     tree: TreeSection = TreeSection()
     store: StoreSection = StoreSection()

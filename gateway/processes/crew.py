@@ -12,7 +12,20 @@ from typing import Any
 import structlog
 
 from gateway.listener import CUT_OFF_SECONDS
-from gateway.processes.link import Lend, Lent, Link, NotLent, Ready, Refusal, Settled, Stop, Stopped, Stored, Submit
+from gateway.processes.link import (
+    Lend,
+    Lent,
+    Link,
+    NotLent,
+    Ready,
+    Refusal,
+    Reload,
+    Settled,
+    Stop,
+    Stopped,
+    Stored,
+    Submit,
+)
 from gateway.processes.nursery import Nursery
 from gateway.store.bulk import OwnedBulk
 from gateway.store.committer import Committer
@@ -73,6 +86,11 @@ class Crew:
         if not all(member.ready.done() and member.ready.result() for member in self._members):
             raise WorkersFailed("a process that was to answer requests did not start")
         self._watches = [asyncio.create_task(self._watch(number)) for number in range(len(self._members))]
+
+    def reload(self) -> None:
+        """Have all workers read their certificate anew; see `gateway.service.Service.reload`."""
+        for member in self._members:
+            member.link.send(Reload())
 
     async def stop(self, seconds: float, hurry: asyncio.Event) -> int:
         """Let all workers finish their requests and end; see `gateway.listener.Listener.stop`."""

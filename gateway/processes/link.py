@@ -127,6 +127,10 @@ class Stored(NamedTuple):
     size: int
 
 
+class Reload(NamedTuple):
+    """The owner wants the worker to show the certificate as its files have it now."""
+
+
 class Stop(NamedTuple):
     """The owner wants the worker to finish its requests, for at most that many seconds, and end."""
 

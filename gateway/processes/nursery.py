@@ -68,6 +68,7 @@ def _tend(end: socket.socket, life: Life) -> None:
     # Whoever stops the server from a terminal sends these to every process of it; only the owner decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended workers need nobody to wait for them
     while True:
         wish, fds, _, _ = socket.recv_fds(end, 1, FDS_MAX)

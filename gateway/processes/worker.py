@@ -6,14 +6,14 @@ import asyncio
 import itertools
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 import uvloop
 
 from gateway.config import Config
-from gateway.processes.link import Lend, Lent, Link, NotLent, Ready, Settled, Stop, Stopped, Stored, Submit
+from gateway.processes.link import Lend, Lent, Link, NotLent, Ready, Reload, Settled, Stop, Stopped, Stored, Submit
 from gateway.processes.link import Refusal as Refused
 from gateway.service import Service
 from gateway.store.folder import DataFolder
@@ -50,6 +50,7 @@ async def _serve(
     with store.database.read() as connection:
         keys = {key.access_key: key for key in credentials.list_all(connection)}
     service = Service(config, store, keys)
+    owner.reload = service.reload
     await service.start(listening)
     owner.link.send(Ready())
     stop = await owner.stop
@@ -68,6 +69,7 @@ class _Owner:
         self.link = Link(self._received, self._lost)
         self.stop: asyncio.Future[Stop] = self.loop.create_future()
         self.hurry = asyncio.Event()
+        self.reload: Callable[[], None] | None = None
         self._tickets = itertools.count()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._pending: list[tuple[int, Mutation]] = []
@@ -105,7 +107,7 @@ class _Owner:
         pending, self._pending = self._pending, []
         self.link.send(Submit.of(pending))
 
-    def _received(self, message: Settled | Lent | NotLent | Stop) -> None:
+    def _received(self, message: Settled | Lent | NotLent | Reload | Stop) -> None:
         match message:
             case Settled():
                 for ticket, outcome in message.outcomes:
@@ -114,6 +116,9 @@ class _Owner:
                 self._settle(message.ticket, message)
             case NotLent():
                 self._settle(message.ticket, message.refusal)
+            case Reload():
+                if self.reload is not None:  # else the files have yet to be read
+                    self.reload()
             case Stop():
                 if self.stop.done():
                     self.hurry.set()

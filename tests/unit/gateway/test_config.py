@@ -78,11 +78,11 @@ def test_a_variable_names_the_file_and_a_flag_another(file: Path, tmp_path: Path
 def test_every_key_has_a_variable_of_its_own() -> None:
     variables = [variable_of(key) for key in known_keys()]
     assert variable_of("s3.region") == "MS3T_S3_REGION"
-    assert len(set(variables)) == len(variables) == 18
+    assert len(set(variables)) == len(variables) == 20
     assert FILE_VARIABLE not in variables
     for key in known_keys():
         default = _value(Config(), key)
-        shown = ",".join(default) if isinstance(default, tuple) else str(default)
+        shown = ",".join(default) if isinstance(default, tuple) else str("" if default is None else default)
         assert load_config(None, {variable_of(key): shown.lower() if default is True else shown}) == Config()
 
 
