@@ -31,7 +31,12 @@ class Running:
 
 def endpoint_of(listen: Listen, *, tls: bool) -> str:
     """The URL at which a server that listens there, with or without TLS, is reached from this machine."""
-    return f"{'https' if tls else 'http'}://{Listen(_EVERYWHERE.get(listen.host, listen.host), listen.port)}"
+    return f"{'https' if tls else 'http'}://{Listen(local_host(listen), listen.port)}"
+
+
+def local_host(listen: Listen) -> str:
+    """What this machine itself calls the host that a server listens at."""
+    return _EVERYWHERE.get(listen.host, listen.host)
 
 
 def write_running(folder: DataFolder, running: Running) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import time
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -64,8 +65,7 @@ def check_port(host: str, port: int) -> Result:
 
 def check_running(endpoint: str) -> Result:
     """Whether the server that owns the folder answers, and what time it has."""
-    parts = urlsplit(endpoint)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=ANSWER_SECONDS_MAX)
+    connection = _connection(endpoint)
     try:
         connection.request("GET", "/")
         answer = connection.getresponse()
@@ -79,6 +79,18 @@ def check_running(endpoint: str) -> Result:
     if theirs is None or abs(theirs - time.time()) > SKEW_SECONDS_MAX:
         return warn("server", f"{endpoint} answers, with another time", "restart it after setting the clock")
     return ok("server", f"{endpoint} answers")
+
+
+def _connection(endpoint: str) -> http.client.HTTPConnection:
+    parts = urlsplit(endpoint)
+    host, port = parts.hostname or "", parts.port or 0
+    if parts.scheme != "https":
+        return http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS_MAX)
+    # Whom clients trust is not known here; the certificate has a check of its own.
+    trusting = ssl.create_default_context()
+    trusting.check_hostname = False
+    trusting.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, port, timeout=ANSWER_SECONDS_MAX, context=trusting)
 
 
 def check_http_parser() -> Result:

@@ -13,12 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.checks import code, folder, heads, machine
+from gateway.checks.certificate import check_certificate
 from gateway.checks.result import Result, fail, ok, warn
 from gateway.cli.failure import ExitCode, Verb
 from gateway.cli.options import CONFIG_OPTION, DATA_DIR_OPTION, as_json
 from gateway.cli.output import print_table, printable, show_json
 from gateway.config import Config, ConfigError, load_config
-from gateway.endpoint import read_running
+from gateway.endpoint import local_host, read_running
 from gateway.store.errors import StoreError
 from gateway.store.folder import DataFolder
 from gateway.store.store import Store, StoreSettings
@@ -64,6 +65,9 @@ def _examine(config_file: Path | None, data_dir: str | None) -> Iterator[Result]
         yield fail("configuration", str(error), "correct it; config.example.yaml explains every key")
         return
     yield ok("configuration", "every key and value is known")
+    if config.tls.files is not None:
+        buckets = [f"bucket.{domain}" for domain in config.s3.domains]
+        yield from check_certificate(config.tls.files, [local_host(config.listen), *config.s3.domains, *buckets])
     yield from _examine_folder(config)
 
 

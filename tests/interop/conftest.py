@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -186,7 +187,11 @@ def _kibibytes(path: str, name: str) -> int:
 
 @dataclass
 class Server:
-    """One server process over one data folder."""
+    """One server process over one data folder.
+
+    Attributes:
+        ca_file: the authority that vouches for it, None for plain HTTP.
+    """
 
     data_dir: Path
     log_path: Path
@@ -194,6 +199,7 @@ class Server:
     process: subprocess.Popen[bytes]
     environment: dict[str, str] = field(default_factory=dict)
     clients: list[Any] = field(default_factory=list)
+    ca_file: Path | None = None
 
     child_environment = staticmethod(child_environment)
     wire_form = staticmethod(wire_form)
@@ -300,6 +306,7 @@ class Server:
             region_name=self.environment["AWS_DEFAULT_REGION"],
             aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            verify=None if self.ca_file is None else str(self.ca_file),
             config=Config(**config),
         )
         self.clients.append(client)
@@ -414,7 +421,10 @@ class Server:
     def connect(self) -> socket.socket:
         """A new connection."""
         address, _, port = self.host.rpartition(":")
-        return socket.create_connection((address, int(port)), timeout=REPLY_SECONDS_MAX)
+        connection = socket.create_connection((address, int(port)), timeout=REPLY_SECONDS_MAX)
+        if self.ca_file is None:
+            return connection
+        return ssl.create_default_context(cafile=str(self.ca_file)).wrap_socket(connection, server_hostname=address)
 
     def exchange(self, wire: bytes, method: str = "GET") -> Reply | None:
         """Send bytes on a connection of their own and read one answer; None if it was closed without one."""
@@ -485,16 +495,24 @@ def _await_start(server: Server) -> dict[str, str]:
         check=True,
     ).stdout
     variables = dict(item.split("=", 1) for item in printed.split("\0") if item)
-    return {name: variables[name] for name in SETTINGS}
+    trust = {} if server.ca_file is None else {"AWS_CA_BUNDLE": str(server.ca_file)}
+    return {name: variables[name] for name in SETTINGS} | trust
 
 
-def start_server(folder: Path, *, config: Mapping[str, Any] | None = None, data_dir: Path | None = None) -> Server:
+def start_server(
+    folder: Path,
+    *,
+    config: Mapping[str, Any] | None = None,
+    data_dir: Path | None = None,
+    ca_file: Path | None = None,
+) -> Server:
     """Start a server.
 
     Args:
         folder: where its log and configuration go.
         config: the configuration file's content; JSON is YAML.
         data_dir: the data folder; one below ``folder`` by default.
+        ca_file: the authority that vouches for it, where the configuration has it speak TLS.
     """
     data_dir = data_dir or folder / "data"
     arguments = ["--data-dir", str(data_dir), "--listen", "127.0.0.1:0"]
@@ -503,7 +521,7 @@ def start_server(folder: Path, *, config: Mapping[str, Any] | None = None, data_
         config_path.write_text(json.dumps(config))
         arguments += ["--config", str(config_path)]
     log_path = folder / "server.log"
-    server = Server(data_dir, log_path, arguments, _spawn(arguments, log_path))
+    server = Server(data_dir, log_path, arguments, _spawn(arguments, log_path), ca_file=ca_file)
     try:
         server.environment = _await_start(server)
     except BaseException:

@@ -21,6 +21,7 @@ from click.testing import Result
 from gateway.checks import code, machine
 from gateway.checks.result import Result as Check
 from registry.space import SpaceKey
+from tests.certificates import Authority, Issued
 
 MS3T = Path(sys.executable).with_name("ms3t")
 
@@ -278,3 +279,43 @@ def test_a_codec_that_writes_something_else(monkeypatch: pytest.MonkeyPatch) -> 
         assert code.check_codec().status == "fail"
     monkeypatch.setattr("dag_cbor.decode", lambda data: {"e": [], "l": None})
     assert code.check_codec().status == "fail"
+
+
+def test_a_certificate(made: Any, examine: Callable[..., Any], tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+
+    def look(issued: Issued, **more: str) -> dict[str, tuple[str, str]]:
+        env = {"MS3T_TLS_CERT": str(issued.cert), "MS3T_TLS_KEY": str(issued.key), **more}
+        found = examine(data=made.path, env=env)
+        return {
+            name: (checks[0]["status"], checks[0]["detail"])
+            for name, checks in found.items()
+            if name.startswith("certificate")
+        }
+
+    sound = look(authority.issue())
+    assert {status for status, _ in sound.values()} == {"ok"}
+    assert list(sound) == ["certificate", "certificate key", "certificate names"]
+    named = look(authority.issue(names=["127.0.0.1", "s3.example"]), MS3T_S3_DOMAINS="s3.example")
+    told = "it is for s3.example, 127.0.0.1, not for bucket.s3.example"
+    assert named["certificate names"] == ("warn", told)
+    assert look(authority.issue(days=(-2, 3)))["certificate"][0] == "warn"
+    expired = look(authority.issue(days=(-9, -2)))["certificate"]
+    assert expired[0] == "fail" and "it expired on" in expired[1]
+    open_to_all = authority.issue()
+    open_to_all.key.chmod(0o644)
+    assert look(open_to_all)["certificate key"][0] == "fail"
+    open_to_all.key.unlink()
+    assert look(open_to_all) == {
+        "certificate": ("fail", f"tls.key: cannot read {open_to_all.key}: No such file or directory")
+    }
+
+
+def test_a_running_server_with_tls(
+    own: Any, examine: Callable[..., Any], serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    issued = Authority(tmp_path).issue()
+    env = {"MS3T_TLS_CERT": str(issued.cert), "MS3T_TLS_KEY": str(issued.key)}
+    endpoint = serve(own.path, env=env).wait_until_ready()["endpoint"]
+    (answered,) = examine(data=own.path, env=env)["server"]
+    assert (answered["status"], answered["detail"]) == ("ok", f"{endpoint} answers")

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from click.testing import Result
+
+from tests.certificates import Authority
 
 MS3T = Path(sys.executable).with_name("ms3t")
 
@@ -355,3 +358,76 @@ def test_reading_while_it_writes(
         writer.join()
     assert not failures
     assert seen > 0
+
+
+def _shown(endpoint: str, ca_file: Path) -> bytes:
+    """The certificate a new connection meets, in DER."""
+    host, port = endpoint.removeprefix("https://").split(":")
+    trusting = ssl.create_default_context(cafile=str(ca_file))
+    with (
+        socket.create_connection((host, int(port)), timeout=20) as plain,
+        trusting.wrap_socket(plain, server_hostname=host) as connection,
+    ):
+        encoded = connection.getpeercert(binary_form=True)
+    assert encoded is not None
+    return encoded
+
+
+def _der(pem: Path) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(pem.read_text())
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sighup_replaces_the_certificate_and_drops_no_connection(
+    own: Any, serve: Callable[..., Any], tmp_path: Path, workers: str
+) -> None:
+    authority = Authority(tmp_path)
+    issued = authority.issue()
+    env = {"MS3T_TLS_CERT": str(issued.cert), "MS3T_TLS_KEY": str(issued.key)}
+    server = serve(own.path, "--workers", workers, env=env)
+    endpoint = server.wait_until_ready()["endpoint"]
+    old = _der(issued.cert)
+    assert _shown(endpoint, authority.ca_file) == old
+    trusting = ssl.create_default_context(cafile=str(authority.ca_file))
+    kept = http.client.HTTPSConnection(endpoint.removeprefix("https://"), timeout=20, context=trusting)
+    kept.request("GET", "/")
+    assert kept.getresponse().read()
+    authority.issue()
+    new = _der(issued.cert)
+    server.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 20
+    in_a_row = 0
+    while in_a_row < 12:  # connections are spread over the workers, and each reads for itself
+        assert time.monotonic() < deadline
+        in_a_row = in_a_row + 1 if _shown(endpoint, authority.ca_file) == new else 0
+    kept.request("GET", "/")
+    assert b"AccessDenied" in kept.getresponse().read()
+    kept.close()
+    issued.key.write_text("gone")
+    server.process.send_signal(signal.SIGHUP)
+    while "the certificate was not replaced" not in server.output():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert f"tls.key: {issued.key} has no PEM private key" in server.output()
+    assert _shown(endpoint, authority.ca_file) == new
+    assert server.stop() == 0
+    assert "Traceback" not in server.output()
+
+
+def test_a_certificate_that_cannot_be_used_is_refused_before_anything_is_made(
+    tmp_path: Path, ms3t: Callable[..., Result]
+) -> None:
+    env = {"MS3T_TLS_CERT": str(tmp_path / "cert.pem"), "MS3T_TLS_KEY": str(tmp_path / "key.pem")}
+    result = ms3t("serve", "--workers", "1", data=tmp_path / "data", env=env)
+    assert result.exit_code == 2
+    told = f"Error: tls.cert: cannot read {tmp_path / 'cert.pem'}: No such file or directory"
+    assert result.stderr.splitlines()[-1] == told
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_expired_certificate_is_a_warning(own: Any, serve: Callable[..., Any], tmp_path: Path) -> None:
+    issued = Authority(tmp_path).issue(days=(-9, -2))
+    server = serve(own.path, env={"MS3T_TLS_CERT": str(issued.cert), "MS3T_TLS_KEY": str(issued.key)})
+    assert server.wait_until_ready()["endpoint"].startswith("https://")
+    assert "clients will refuse the certificate" in server.output()
+    assert server.stop() == 0

@@ -1,0 +1,49 @@
+"""What boto3 and the aws CLI do most, over TLS too, where they frame and sign bodies in another way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.interop.test_aws_cli import (
+    fetch,
+    test_cp_from_and_to_a_pipe,
+    test_cp_of_a_multipart_file,
+    test_cp_of_a_small_file_up_and_down,
+    test_mb_ls_rb,
+    test_presign,
+    test_sync_of_awkward_names_up_and_down,
+)
+from tests.interop.test_boto3 import (
+    TestBuckets,
+    TestMultipart,
+    TestObjects,
+    test_a_download_is_of_the_object_it_began_with,
+    test_a_write_is_seen_by_every_later_read,
+    test_content_encoding_is_stored_as_sent,
+    test_presigned_writes,
+)
+
+__all__ = [
+    "TestBuckets",
+    "TestMultipart",
+    "TestObjects",
+    "fetch",
+    "test_a_download_is_of_the_object_it_began_with",
+    "test_a_write_is_seen_by_every_later_read",
+    "test_content_encoding_is_stored_as_sent",
+    "test_cp_from_and_to_a_pipe",
+    "test_cp_of_a_multipart_file",
+    "test_cp_of_a_small_file_up_and_down",
+    "test_mb_ls_rb",
+    "test_presign",
+    "test_presigned_writes",
+    "test_sync_of_awkward_names_up_and_down",
+]
+
+
+def test_the_location_of_a_completed_upload_is_https(server: Any, s3: Any, bucket: str) -> None:
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    part = s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=1, Body=b"x")
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    done = s3.complete_multipart_upload(Bucket=bucket, Key="k", UploadId=upload, MultipartUpload=parts)
+    assert done["Location"] == f"{server.endpoint}/{bucket}/k"
