@@ -29,7 +29,6 @@ from gateway.store.segment import Segment
 from gateway.store.store import Store, StoreSettings, clock_ms
 from gateway.tls import Certificate
 from registry import credentials
-from registry.credentials import Credential
 from registry.space import SpaceKey
 
 ROOT_USER = "root"
@@ -48,10 +47,9 @@ class FolderIncomplete(StoreError):
 class Gateway:
     """One server: a data folder that this process owns, and the S3 front on it.  Make it with `open`."""
 
-    def __init__(self, config: Config, store: Store, keys: dict[str, Credential], nursery: Nursery | None) -> None:
+    def __init__(self, config: Config, store: Store, nursery: Nursery | None) -> None:
         self._config = config
         self._store = store
-        self._keys = keys
         self._nursery = nursery
 
     @classmethod
@@ -69,7 +67,7 @@ class Gateway:
             nursery: where workers come from that answer the requests (`start_nursery`); without it this process does.
 
         Raises:
-            ConfigError: the certificate cannot be used.
+            ConfigError: the certificate cannot be used, or an access key is set that the folder has already.
             FolderLocked: another process owns the folder.
             FolderIncomplete: the folder has data, but not the key or the registry that belongs to it.
             StoreError, RegistryError, OSError: the folder cannot be used.
@@ -83,11 +81,16 @@ class Gateway:
             key = SpaceKey.load_or_create(folder.key)
             share = nursery is not None
             store = Store.open_for_writing(folder, key, _store_settings(config), progress=progress, share=share)
+            try:
+                _require_keys(store, config)
+            except BaseException:
+                store.close()
+                raise
         except BaseException:
             folder.release()
             raise
         _report(store)
-        return cls(config, store, _access_keys(store), nursery)
+        return cls(config, store, nursery)
 
     @property
     def is_empty(self) -> bool:
@@ -135,7 +138,7 @@ class Gateway:
     async def _answer(self, sockets: list[list[socket.socket]]) -> Service | Crew:
         """Have requests answered, by this process or by workers."""
         if self._nursery is None:
-            service = Service(self._config, self._store, self._keys)
+            service = Service(self._config, self._store)
             await service.start(sockets[0])
             return service
         crew = Crew(self._nursery, self._store, sockets)
@@ -201,13 +204,19 @@ def _require_whole(folder: DataFolder) -> None:
         )
 
 
-def _access_keys(store: Store) -> dict[str, Credential]:
-    """Every access key; the first one is made if there is none."""
+def _require_keys(store: Store, config: Config) -> None:
+    """Make the first access key where there is none.
+
+    Raises:
+        ConfigError: an access key is set that the folder has already.
+    """
     with store.database.write() as connection:
-        keys = credentials.list_all(connection)
-        if not keys:
-            keys = [credentials.create(connection, display_name=ROOT_USER, now_ms=clock_ms())]
-    return {key.access_key: key for key in keys}
+        keys = {key.access_key for key in credentials.list_all(connection)}
+        if not keys and not config.credentials:
+            credentials.create(connection, display_name=ROOT_USER, now_ms=clock_ms())
+    for configured in config.credentials:
+        if configured.access_key in keys:
+            raise ConfigError(f"credentials: {store.folder.path} has an access key {configured.access_key} already")
 
 
 def _report_certificate(config: Config) -> None:

@@ -6,18 +6,18 @@ import asyncio
 import gc
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import structlog
 
 from gateway.config import Config, ConfigError
+from gateway.keyring import Keyring
 from gateway.listener import Listener
 from gateway.s3.access_log import AccessLog
 from gateway.s3.call import Front
 from gateway.s3.server import S3Server
 from gateway.store.store import Store, clock_ms
 from gateway.tls import ServerTls
-from registry.credentials import Credential
 
 GC_ALLOCATIONS = 50_000
 GC_YOUNG_PER_MIDDLE = 20
@@ -33,13 +33,15 @@ class Service:
     Args:
         config: the configuration.
         store: what is served.
-        keys: the credentials by access key.
 
     Raises:
         ConfigError: the certificate cannot be used.
+        DatabaseError: the access keys cannot be read.
     """
 
-    def __init__(self, config: Config, store: Store, keys: Mapping[str, Credential]):
+    def __init__(self, config: Config, store: Store):
+        self._keyring = Keyring(store.database, [key.credential for key in config.credentials])
+        self._following: asyncio.Task[None] | None = None
         self._access_log = AccessLog(sys.stdout.buffer, config.log.format) if config.log.access else None
         front = Front(
             store=store,
@@ -48,7 +50,7 @@ class Service:
             tree_salted=config.tree.salt == "random",
             body_idle_seconds=config.limits.body_idle_seconds,
             clock_ms=clock_ms,
-            credential=keys.get,
+            credential=self._keyring.get,
         )
         server = S3Server(front, config.s3.domains, self._access_log, config.limits.request_header_bytes)
         self._tls = None if config.tls.files is None else ServerTls(config.tls.files)
@@ -58,6 +60,7 @@ class Service:
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept connections on ``sockets``, which this process then owns."""
         await self._listener.start(sockets)
+        self._following = asyncio.create_task(self._keyring.follow())
         _relax_garbage_collection()
 
     def reload(self) -> None:
@@ -71,6 +74,8 @@ class Service:
     async def stop(self, seconds: float, hurry: asyncio.Event) -> int:
         """Finish the requests in progress; see `gateway.listener.Listener.stop`."""
         cut_off = await self._listener.stop(seconds, hurry)
+        if self._following is not None:
+            self._following.cancel()
         if self._access_log is not None:
             self._access_log.flush()
         return cut_off

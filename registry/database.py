@@ -41,6 +41,10 @@ class DatabaseNewer(DatabaseError):
     """The database was written by a newer release, whose schema this one does not know."""
 
 
+class DatabaseBusy(DatabaseError):
+    """Another process held the write lock for longer than ``BUSY_TIMEOUT_MS``; nothing was changed."""
+
+
 class DatabaseFailed(DatabaseError):
     """The database failed while in use.
 
@@ -77,11 +81,20 @@ class Database:
             DatabaseError: it is missing (``read_only``), damaged, not SQLite, or on a file system that cannot keep it
                 safe; or ``read_only`` was asked and an older release wrote it.
         """
-        try:
-            return cls._open_read_only(path) if read_only else cls._open(path)
-        except (sqlite3.Error, DBAPIError, OSError) as error:
-            reason = error.orig if isinstance(error, DBAPIError) else error
-            raise DatabaseError(f"cannot open the registry {path}: {reason}") from error
+        with _opening(path):
+            return cls._open_existing(path, None) if read_only else cls._open(path)
+
+    @classmethod
+    def open_beside(cls, path: Path) -> Self:
+        """Open an existing database for short writes of one's own, whether or not a server owns its folder.
+
+        While such a write lasts, the server's commits wait for it; never write heads this way.
+
+        Raises:
+            DatabaseNewer, DatabaseError: as `open` with ``read_only``.
+        """
+        with _opening(path):
+            return cls._open_existing(path, _engine(path, "BEGIN IMMEDIATE", read_only=False))
 
     @classmethod
     def _open(cls, path: Path) -> Self:
@@ -98,10 +111,10 @@ class Database:
         return database
 
     @classmethod
-    def _open_read_only(cls, path: Path) -> Self:
+    def _open_existing(cls, path: Path, writer: sa.Engine | None) -> Self:
         if not path.is_file():
             raise DatabaseError(f"there is no registry at {path}")
-        database = cls(path, _engine(path, "BEGIN", read_only=True), None)
+        database = cls(path, _engine(path, "BEGIN", read_only=True), writer)
         try:
             with database.read() as connection:
                 revision = _revision(connection)
@@ -123,6 +136,7 @@ class Database:
         Threads take turns.  An exception from the body rolls everything back.
 
         Raises:
+            DatabaseBusy: another process does not let go of the write lock.
             DatabaseFailed: the database failed, possibly while committing.
         """
         if self._write_connection is None:
@@ -156,9 +170,20 @@ def _failures_named(path: Path) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        full = getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_FULL")
+        name = getattr(error.orig, "sqlite_errorname", "")
+        if name.startswith("SQLITE_BUSY"):  # said when a transaction begins, so it has written nothing
+            raise DatabaseBusy(f"another process holds the registry {path}") from error
         message = f"the registry {path} failed: {error.orig}"
-        raise DatabaseFailed(message, disk_full=full) from error
+        raise DatabaseFailed(message, disk_full=name.startswith("SQLITE_FULL")) from error
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, DBAPIError, OSError) as error:
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        raise DatabaseError(f"cannot open the registry {path}: {reason}") from error
 
 
 def _create_private(path: Path) -> None:

@@ -48,8 +48,8 @@ def check_room(folder: DataFolder, reserve_bytes: int) -> Result:
     return ok("room", detail)
 
 
-def check_keys(folder: DataFolder) -> Iterator[Result]:
-    """The space key and the registry, which holds the secret access keys."""
+def check_keys(folder: DataFolder, configured: int) -> Iterator[Result]:
+    """The space key and the registry, which holds the secret access keys besides so many that are ``configured``."""
     try:
         yield ok("space key", SpaceKey.load(folder.key).did)
     except SpaceKeyError as error:
@@ -62,7 +62,7 @@ def check_keys(folder: DataFolder) -> Iterator[Result]:
                 f"chmod 600 {path}",
             )
             return
-    yield _check_registry(folder)
+    yield _check_registry(folder, configured)
 
 
 def lock_holder(folder: DataFolder) -> int | None:
@@ -84,7 +84,7 @@ def lock_holder(folder: DataFolder) -> int | None:
     return None
 
 
-def _check_registry(folder: DataFolder) -> Result:
+def _check_registry(folder: DataFolder, configured: int) -> Result:
     try:
         database = Database.open(folder.registry, read_only=True)
     except RegistryError as error:
@@ -96,9 +96,9 @@ def _check_registry(folder: DataFolder) -> Result:
         return fail("registry", str(error), "restore it from a backup")
     finally:
         database.close()
-    usable = sum(not key.disabled for key in keys)
+    usable = configured + sum(not key.disabled for key in keys)
     if not usable:
-        return fail("registry", "no access key is enabled: every request is refused", "start the server once")
+        return fail("registry", "no access key is enabled: every request is refused", "ms3t keys enable, or create")
     return ok("registry", f"{usable} access key{'' if usable == 1 else 's'}, readable by the owner alone")
 
 

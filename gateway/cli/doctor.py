@@ -80,7 +80,7 @@ def _examine_folder(config: Config) -> Iterator[Result]:
         return
     yield from folder.check_folder(data)
     yield folder.check_room(data, config.store.reserve_free_bytes)
-    yield from folder.check_keys(data)
+    yield from folder.check_keys(data, len(config.credentials))
     newest_ms: int | None = None
     try:
         store = Store.open_for_reading(data, StoreSettings())

@@ -36,7 +36,7 @@ def verb(config: Config, as_json: bool) -> None:
       ms3t env --json
     """
     folder = require_folder(config.data_dir)
-    key = _first_key(folder)
+    key = _first_key(folder, config)
     running = read_running(folder)
     configured_endpoint = endpoint_of(config.listen, tls=config.tls.files is not None)
     exports = {
@@ -53,14 +53,14 @@ def verb(config: Config, as_json: bool) -> None:
         click.echo(f"export {name}={shlex.quote(value)}")
 
 
-def _first_key(folder: DataFolder) -> Credential:
+def _first_key(folder: DataFolder, config: Config) -> Credential:
     database = Database.open(folder.registry, read_only=True)
     try:
         with database.read() as connection:
             keys = credentials.list_all(connection)
     finally:
         database.close()
-    for key in keys:
+    for key in (*keys, *(section.credential for section in config.credentials)):
         if not key.disabled:
             return key
     raise Failure(f"{folder.path} has no access key yet: run `ms3t serve` first", ExitCode.NOT_FOUND)

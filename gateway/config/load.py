@@ -5,6 +5,7 @@ Every value keeps its place (file and line, variable, flag), so that whatever is
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,13 +15,16 @@ import yaml
 from pydantic import ValidationError
 
 from gateway.config.errors import ConfigError
-from gateway.config.model import Config, Section
+from gateway.config.model import Config, CredentialSection, Section
 
 VARIABLE_PREFIX: Final = "MS3T_"
 FILE_VARIABLE: Final = "MS3T_CONFIG"
 """Names the file, where no flag does."""
 FILE_BYTES_MAX: Final = 1 << 20
 """Largest configuration file, in bytes: beyond it, the path is a mistake."""
+
+FILE_ONLY: Final = frozenset({"credentials"})
+"""Keys that only a file sets: their values are no single words, and secret."""
 
 
 class _Value(NamedTuple):
@@ -98,7 +102,7 @@ def _key_of(location: tuple[int | str, ...]) -> str:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, _Value]:
-    key_of = {variable_of(key): key for key in known_keys()}
+    key_of = {variable_of(key): key for key in known_keys() if key not in FILE_ONLY}
     values: dict[str, _Value] = {}
     for name, value in environment.items():
         if not name.startswith(VARIABLE_PREFIX) or name == FILE_VARIABLE:
@@ -144,6 +148,9 @@ def _from_document(path: Path, loader: yaml.SafeLoader) -> dict[str, _Value]:
     top = loader.get_single_node()
     for name, node in _pairs(path, top, "", list(Config.model_fields)):
         section = _section(name)
+        if name == "credentials":
+            values[name] = _credentials(path, loader, node)
+            continue
         if section is None:
             values[name] = _leaf(path, loader, name, node)
             continue
@@ -158,7 +165,7 @@ def _pairs(path: Path, node: yaml.Node | None, prefix: str, known: list[str]) ->
     if node is None or _is_null(node):
         return []
     if not isinstance(node, yaml.MappingNode):
-        what = f"{prefix.rstrip('.')} must have" if prefix else "the file must hold"
+        what = f"{prefix.rstrip('.: ')} must have" if prefix else "the file must hold"
         raise ConfigError(f"{_place(path, node)}: {what} keys, one a line, as in `{known[0]}: ...`")
     pairs: dict[str, yaml.Node] = {}
     for key_node, value_node in node.value:
@@ -183,6 +190,34 @@ def _leaf(path: Path, loader: yaml.SafeLoader, key: str, node: yaml.Node) -> _Va
         return _Value(loader.construct_object(node, deep=True), place)
     except ValueError as error:
         raise ConfigError(f"{place}: {key} has a value YAML cannot read: {error}") from None
+
+
+def _credentials(path: Path, loader: yaml.SafeLoader, node: yaml.Node) -> _Value:
+    """The access keys of a file; no message has any of their values but the name of one that is there twice."""
+    if not isinstance(node, yaml.SequenceNode):
+        raise ConfigError(f"{_place(path, node)}: credentials must be a list, each item with access_key and secret_key")
+    found: dict[str, CredentialSection] = {}
+    for number, item in enumerate(node.value, 1):
+        prefix = f"credentials, item {number}: "
+        pairs = _pairs(path, item, prefix, list(CredentialSection.model_fields))
+        fields = {name: _leaf(path, loader, f"{prefix}{name}", inner).value for name, inner in pairs}
+        try:
+            made = CredentialSection.model_validate(fields)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            reason = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(
+                f"{_place(path, item)}: {prefix}{first['loc'][0]}: {reason[:1].lower()}{reason[1:]}"
+            ) from None
+        if made.access_key in found:
+            raise ConfigError(f"{_place(path, item)}: {prefix}access_key {made.access_key} is set twice")
+        found[made.access_key] = made
+    if found and (mode := stat.S_IMODE(path.stat().st_mode)) & stat.S_IRWXO:
+        raise ConfigError(
+            f"{_place(path, node)}: credentials: anybody may read the secret keys in a file of mode {mode:04o}:"
+            f" chmod 600 {path}"
+        )
+    return _Value(tuple(found.values()), _place(path, node))
 
 
 def _is_null(node: yaml.Node) -> bool:

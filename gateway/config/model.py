@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal, NamedTuple, Self, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from mst.limits import CHUNK_BYTES, KIB, MIB, TREE_BITS_MAX
+from registry.credentials import Credential, check_display_name, configured
 
 GIB: Final = 1024 * MIB
 TIB: Final = 1024 * GIB
@@ -26,6 +27,8 @@ _SIZE: Final = re.compile(r"(\d{1,15}) ?([A-Za-z]*)", re.ASCII)
 _HOST_PORT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})", re.ASCII)
 _DOMAIN: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?:\.(?!-)[a-z0-9-]{1,63})*", re.ASCII)
 _DOMAIN_CHARS_MAX: Final = 253
+_ACCESS_KEY: Final = re.compile(r"[A-Za-z0-9._-]{3,128}", re.ASCII)
+_SECRET_KEY: Final = re.compile(r"[!-~]{8,128}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,24 @@ def _domains(value: object) -> object:
     return value
 
 
+def _access_key(value: object) -> str:
+    if not isinstance(value, str) or not _ACCESS_KEY.fullmatch(value):
+        raise ValueError("must be 3 to 128 letters, digits, dots, dashes and underscores, in quotes if it is a number")
+    return value
+
+
+def _secret_key(value: object) -> str:
+    if not isinstance(value, str) or not _SECRET_KEY.fullmatch(value):
+        raise ValueError("must be 8 to 128 visible characters of ASCII, in quotes if it is a number")
+    return value
+
+
+def _display_name(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    return check_display_name(value)
+
+
 Size: TypeAlias = Annotated[int, BeforeValidator(_size)]
 Count: TypeAlias = Annotated[int, BeforeValidator(_number)]
 Seconds: TypeAlias = Annotated[float, BeforeValidator(_number)]
@@ -137,6 +158,19 @@ def _workers(value: object) -> object:
     if type(number) is int and 1 <= number <= WORKERS_MAX:
         return number
     raise ValueError(f"must be auto, or a number of processes from 1 to {WORKERS_MAX}")
+
+
+class CredentialSection(Section):
+    """One access key, and whom it stands for; the access key names its user unless ``display_name`` does."""
+
+    access_key: Annotated[str, BeforeValidator(_access_key)]
+    secret_key: Annotated[str, BeforeValidator(_secret_key)] = Field(repr=False)
+    display_name: Annotated[str, BeforeValidator(_display_name)] | None = None
+
+    @property
+    def credential(self) -> Credential:
+        """It as requests are verified with."""
+        return configured(self.access_key, self.secret_key, self.display_name or self.access_key)
 
 
 class S3Section(Section):
@@ -216,6 +250,7 @@ class Config(Section):
     listen: Annotated[Listen, BeforeValidator(_listen)] = Listen("127.0.0.1", 9000)
     workers: Annotated[Literal["auto"] | int, BeforeValidator(_workers)] = "auto"
     tls: TlsSection = TlsSection()
+    credentials: tuple[CredentialSection, ...] = ()
     s3: S3Section = S3Section()
     tree: TreeSection = TreeSection()
     store: StoreSection = StoreSection()

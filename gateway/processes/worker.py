@@ -21,7 +21,6 @@ from gateway.store.mutations import Committed, Mutation, Mutator
 from gateway.store.segment import Segment
 from gateway.store.shared import SharedState
 from gateway.store.store import Store, StoreSettings
-from registry import credentials
 
 _ORPHANED_STATUS = 1
 
@@ -47,9 +46,7 @@ async def _serve(
     folder = DataFolder(config.data_dir)
     shared = SharedState.join(folder.shared)
     store = Store.open_for_serving(folder, settings, shared, _RemoteCommitter(owner, shared), _LentBulk(owner, folder))
-    with store.database.read() as connection:
-        keys = {key.access_key: key for key in credentials.list_all(connection)}
-    service = Service(config, store, keys)
+    service = Service(config, store)
     owner.reload = service.reload
     await service.start(listening)
     owner.link.send(Ready())

@@ -8,6 +8,7 @@ from gateway.store.errors import (
     BlockMissing,
     BucketNotEmpty,
     NoSuchBucket,
+    StoreBusy,
     StoreFull,
     StoreReadOnly,
 )
@@ -21,6 +22,7 @@ _CODES: dict[type[BaseException], tuple[str, str | None]] = {
     BucketNotEmpty: ("BucketNotEmpty", None),
     UploadMissing: ("NoSuchUpload", None),
     StoreFull: ("InsufficientStorage", None),
+    StoreBusy: ("SlowDown", None),
     StoreReadOnly: ("ServiceUnavailable", "The store takes no writes until it is restarted."),
     TreeLimitError: ("InvalidRequest", "This key cannot be stored in this bucket: its tree would exceed a limit."),
     BlockMissing: ("InternalError", "The object's stored data is damaged."),

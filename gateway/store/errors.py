@@ -5,6 +5,7 @@
     StoreError
     ├── FolderLocked        another process owns the data folder
     ├── StoreFull           no room (or less than the reserve): nothing was changed
+    ├── StoreBusy           another process kept the registry locked for too long: nothing was changed
     ├── StoreReadOnly       a sync failed: what is on disk is unknown until the next start
     ├── IndexUnusable       the block index cannot be opened; it can be made anew from the segments
     ├── BlockMissing        no segment holds the block
@@ -27,6 +28,10 @@ class FolderLocked(StoreError):
 
 class StoreFull(StoreError):
     """No room on the disk, or less than the configured reserve."""
+
+
+class StoreBusy(StoreError):
+    """Another process kept the registry locked for too long; nothing was changed."""
 
 
 class StoreReadOnly(StoreError):

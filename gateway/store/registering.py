@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from gateway.store.errors import StoreError, StoreFull, StoreReadOnly
+from gateway.store.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly
 from gateway.store.mutations import Committed, Outcome, RegistryWrite
 from gateway.store.preparing import Prepared
 from gateway.store.shared import SharedState
 from registry import heads
-from registry.database import Database, DatabaseFailed
+from registry.database import Database, DatabaseBusy, DatabaseFailed
 from registry.heads import Bucket
 
 
@@ -39,6 +39,7 @@ class Registrar:
 
         Raises:
             StoreFull: the registry has no room; nothing has happened.
+            StoreBusy: another process keeps the registry locked; nothing has happened.
             StoreReadOnly: the registry failed; it is unknown whether anything has happened.
         """
         if not prepared.is_empty:
@@ -78,6 +79,8 @@ class Registrar:
 def _failures_named() -> Iterator[None]:
     try:
         yield
+    except DatabaseBusy as error:
+        raise StoreBusy(str(error)) from error
     except DatabaseFailed as error:
         if error.disk_full:
             raise StoreFull(str(error)) from error

@@ -518,6 +518,7 @@ def start_server(
     arguments = ["--data-dir", str(data_dir), "--listen", "127.0.0.1:0"]
     if config is not None:
         config_path = folder / "config.yaml"
+        config_path.touch(mode=0o600)
         config_path.write_text(json.dumps(config))
         arguments += ["--config", str(config_path)]
     log_path = folder / "server.log"

@@ -14,9 +14,11 @@ from structlog.testing import capture_logs
 
 from gateway import app
 from gateway.app import Gateway
-from gateway.config import Config, load_config
+from gateway.config import Config, ConfigError, load_config
 from gateway.store.errors import FolderLocked, StoreReadOnly
 from gateway.store.mutations import MakeBucket
+from registry import credentials
+from registry.credentials import Credential
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +26,11 @@ def _plain_logs() -> Iterator[None]:
     structlog.reset_defaults()
     yield
     structlog.reset_defaults()
+
+
+def _keys(gateway: Gateway) -> list[Credential]:
+    with gateway._store.database.read() as connection:
+        return credentials.list_all(connection)
 
 
 @pytest.fixture
@@ -76,12 +83,23 @@ def test_a_folder_is_given_up_after_a_failed_start(config: Config, monkeypatch: 
 
 def test_the_access_key_is_made_once(config: Config) -> None:
     gateway = Gateway.open(config)
-    first = dict(gateway._keys)
+    (first,) = _keys(gateway)
     assert gateway.is_empty
     gateway.close()
     gateway = Gateway.open(config)
-    assert gateway._keys == first
-    assert len(first) == 1
+    assert _keys(gateway) == [first]
+    gateway.close()
+    again = {"access_key": first.access_key, "secret_key": "a-new-secret"}
+    doubled = Config.model_validate({**dict(config), "credentials": [again]})
+    with pytest.raises(ConfigError, match=f"has an access key {first.access_key} already"):
+        Gateway.open(doubled)
+    Gateway.open(config).close()
+
+
+def test_no_access_key_is_made_where_one_is_configured(config: Config) -> None:
+    mine = {"access_key": "mine", "secret_key": "a-new-secret"}
+    gateway = Gateway.open(Config.model_validate({**dict(config), "credentials": [mine]}))
+    assert _keys(gateway) == []
     gateway.close()
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gateway.config import Config, ConfigError, Listen, load_config
-from gateway.config.load import FILE_VARIABLE, known_keys, variable_of
+from gateway.config.load import FILE_ONLY, FILE_VARIABLE, known_keys, variable_of
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.yaml"
 KIB, MIB, GIB = 2**10, 2**20, 2**30
@@ -76,11 +76,12 @@ def test_a_variable_names_the_file_and_a_flag_another(file: Path, tmp_path: Path
 
 
 def test_every_key_has_a_variable_of_its_own() -> None:
-    variables = [variable_of(key) for key in known_keys()]
+    keys = [key for key in known_keys() if key not in FILE_ONLY]
+    variables = [variable_of(key) for key in keys]
     assert variable_of("s3.region") == "MS3T_S3_REGION"
     assert len(set(variables)) == len(variables) == 20
     assert FILE_VARIABLE not in variables
-    for key in known_keys():
+    for key in keys:
         default = _value(Config(), key)
         shown = ",".join(default) if isinstance(default, tuple) else str("" if default is None else default)
         assert load_config(None, {variable_of(key): shown.lower() if default is True else shown}) == Config()
@@ -252,3 +253,69 @@ def test_no_file_raises_anything_else(tmp_path_factory: pytest.TempPathFactory, 
         load_config(file, {})
     except ConfigError as error:
         assert str(file) in str(error)
+
+
+KEY = "access_key: backup, secret_key: s3cr3t-s3cr3t"
+
+
+def test_access_keys(file: Path) -> None:
+    file.write_text(f"credentials:\n- {{{KEY}, display_name: The job}}\n- access_key: x.y\n  secret_key: '12345678'\n")
+    file.chmod(0o600)
+    config = load_config(file, {})
+    first, second = (section.credential for section in config.credentials)
+    assert (first.access_key, first.secret, first.display_name) == ("backup", "s3cr3t-s3cr3t", "The job")
+    assert (second.access_key, second.secret, second.display_name) == ("x.y", "12345678", "x.y")
+    assert re.fullmatch("[0-9a-f]{64}", first.owner_id)
+    assert first.owner_id != second.owner_id
+    assert not first.disabled
+    assert "s3cr3t" not in repr(config)
+    file.write_text("credentials:\n- {access_key: backup, secret_key: another-one}\n")
+    (rotated,) = load_config(file, {}).credentials
+    assert rotated.credential.owner_id == first.owner_id
+    file.write_text("credentials: []\n")
+    assert load_config(file, {}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ("credentials: s3cr3t", 1, "credentials must be a list"),
+        ("credentials:\n- s3cr3t-s3cr3t", 2, "credentials, item 1 must have keys"),
+        ("credentials:\n- {access_key: backup}", 2, "item 1: secret_key: field required"),
+        ("credentials:\n- {secret_key: s3cr3t-s3cr3t}", 2, "item 1: access_key: field required"),
+        (f"credentials:\n- {{{KEY}, expires: 5}}", 2, "there is no key credentials, item 1: expires"),
+        (f"credentials:\n- {{{KEY}}}\n- {{{KEY}}}", 3, "item 2: access_key backup is set twice"),
+        (f"credentials:\n- {{{KEY}, access_key: x}}", 2, "item 1: access_key is set twice"),
+        ("credentials:\n- {access_key: a/b, secret_key: s3cr3t-s3cr3t}", 2, "item 1: access_key: must be 3 to 128"),
+        ("credentials:\n- {access_key: ab, secret_key: s3cr3t-s3cr3t}", 2, "item 1: access_key: must be 3 to 128"),
+        ("credentials:\n- {access_key: 12345, secret_key: s3cr3t-s3cr3t}", 2, "access_key: must be .* in quotes"),
+        ("credentials:\n- {access_key: abc, secret_key: s3cr3t}", 2, "item 1: secret_key: must be 8 to 128"),
+        ("credentials:\n- {access_key: abc, secret_key: s3cr3t s3cr3t}", 2, "item 1: secret_key: must be 8 to 128"),
+        ("credentials:\n- {access_key: abc, secret_key: 1234567890}", 2, "secret_key: must be .* in quotes"),
+        ("credentials:\n- {access_key: abc, secret_key: [s3cr3t-s3cr3t]}", 2, "secret_key: must be 8 to 128"),
+        ("credentials:\n- {access_key: abc, secret_key: }", 2, "item 1: secret_key has no value"),
+        (f"credentials:\n- {{{KEY}, display_name: ''}}", 2, "item 1: display_name: must be 1 to 64"),
+        (f"credentials:\n- {{{KEY}, display_name: {'x' * 65}}}", 2, "item 1: display_name: must be 1 to 64"),
+        (f'credentials:\n- {{{KEY}, display_name: "a\\e"}}', 2, "item 1: display_name: must be 1 to 64 printable"),
+    ],
+)
+def test_malformed_access_keys_are_refused_without_showing_a_secret(
+    file: Path, text: str, line: int, reason: str
+) -> None:
+    file.write_text(text)
+    file.chmod(0o600)
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(file))}:{line}: .*{reason}") as caught:
+        load_config(file, {})
+    assert "s3cr3t" not in str(caught.value)
+    assert "1234567890" not in str(caught.value)
+
+
+def test_access_keys_are_in_a_private_file_or_nowhere(file: Path) -> None:
+    file.write_text(f"credentials: [{{{KEY}}}]\n")
+    file.chmod(0o644)
+    with pytest.raises(ConfigError, match=r"config.yaml:1: credentials: anybody may read .*0644: chmod 600"):
+        load_config(file, {})
+    file.chmod(0o640)
+    assert len(load_config(file, {}).credentials) == 1
+    with pytest.raises(ConfigError, match="variable MS3T_CREDENTIALS: there is no such setting"):
+        load_config(None, {"MS3T_CREDENTIALS": "x"})

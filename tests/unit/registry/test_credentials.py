@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import sqlalchemy as sa
 
 from registry import credentials
+from registry.credentials import CredentialMissing
 from registry.database import Database
 
 
@@ -38,3 +40,24 @@ def test_a_secret_is_not_printed(database: Database) -> None:
         made = credentials.create(connection, display_name="me", now_ms=7)
     assert made.secret not in repr(made)
     assert made.access_key in repr(made)
+
+
+def test_a_key_is_disabled_and_enabled_again(database: Database) -> None:
+    with database.write() as connection:
+        made = credentials.create(connection, display_name=None, now_ms=7)
+        other = credentials.create(connection, display_name="other", now_ms=7)
+    assert made.display_name == made.access_key
+    with database.write() as connection:
+        assert credentials.set_disabled(connection, made.access_key, disabled=True).disabled
+        assert credentials.get(connection, other.access_key) == other
+    with database.write() as connection:
+        assert credentials.set_disabled(connection, made.access_key, disabled=False) == made
+        with pytest.raises(CredentialMissing, match="there is no access key nobody"):
+            credentials.set_disabled(connection, "nobody", disabled=True)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65, "a\nb", "\x1b[31m", "\u202e"])
+def test_names_nobody_is_called_by(name: str) -> None:
+    with pytest.raises(ValueError, match="1 to 64 printable"):
+        credentials.check_display_name(name)
+    assert credentials.check_display_name("Zo\u00eb <&> 1") == "Zo\u00eb <&> 1"

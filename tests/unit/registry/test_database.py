@@ -18,8 +18,16 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from registry import database as database_module
 from registry import settings, state
-from registry.database import Database, DatabaseError, DatabaseFailed, DatabaseNewer, require_durable
+from registry.database import (
+    Database,
+    DatabaseBusy,
+    DatabaseError,
+    DatabaseFailed,
+    DatabaseNewer,
+    require_durable,
+)
 from registry.heads import Bucket, insert_bucket, load_all
 from registry.migrations import runner
 from registry.schema import SCHEMA_REVISION, metadata
@@ -236,6 +244,41 @@ def test_a_reader_cannot_write(database: Database, path: Path) -> None:
     with pytest.raises(DatabaseError, match="reading only"), beside.write():
         pass
     beside.close()
+
+
+def test_writes_beside_the_owner(database: Database, path: Path) -> None:
+    with closing(Database.open_beside(path)) as beside:
+        with beside.write() as connection:
+            state.put(connection, "a", b"1")
+        with database.write() as connection:
+            assert state.get(connection, "a") == b"1"
+            state.put(connection, "a", b"2")
+        with beside.read() as connection:
+            assert state.get(connection, "a") == b"2"
+
+
+def test_nothing_is_made_or_migrated_beside_the_owner(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="there is no registry"):
+        Database.open_beside(path)
+    assert not path.exists()
+    Database.open(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+        connection.commit()
+    with pytest.raises(DatabaseError, match="start the server once"):
+        Database.open_beside(path)
+
+
+def test_a_write_lock_that_is_never_free_is_told_apart(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Database.open(path).close()
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 20)
+    with closing(Database.open(path)) as waiting, closing(Database.open_beside(path)) as other:
+        with other.write() as connection:
+            state.put(connection, "a", b"1")
+            with pytest.raises(DatabaseBusy, match="another process"), waiting.write():
+                pytest.fail("two have the write lock")
+        with waiting.write() as connection:
+            assert state.get(connection, "a") == b"1"
 
 
 def test_a_full_disk_is_told_apart(database: Database) -> None:

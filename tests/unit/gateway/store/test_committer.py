@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from gateway.store.errors import (
     BucketExists,
     BucketNotEmpty,
     NoSuchBucket,
+    StoreBusy,
     StoreFull,
     StoreReadOnly,
 )
@@ -34,6 +35,7 @@ from mst.commit import Commit
 from mst.entry import Entry
 from mst.errors import TreeLimitError
 from mst.layer import TreeParams
+from registry import database as database_module
 from registry import state
 from registry.database import Database, DatabaseFailed
 from registry.heads import Bucket
@@ -538,6 +540,27 @@ def test_a_registry_that_fails(
                 await do[what]()
 
     _run(tmp_path, test)
+
+
+def test_a_registry_that_somebody_keeps_locked_refuses_the_batch_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 20)
+
+    async def test(client: StoreClient) -> None:
+        await client.put("b", b"before", b"before")
+        with closing(Database.open_beside(client.store.folder.registry)) as other:
+            with other.write(), pytest.raises(StoreBusy):
+                await client.put("b", b"lost", b"lost")
+            assert client.store.committer.failure is None
+            await client.put("b", b"after", b"after")
+        assert set(await client.contents("b")) == {b"before", b"after"}
+
+    async def after(client: StoreClient) -> None:
+        assert set(await client.contents("b")) == {b"before", b"after"}
+
+    _run(tmp_path, test)
+    _run(tmp_path, after)
 
 
 def test_an_error_nobody_foresaw_makes_the_store_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
