@@ -67,7 +67,7 @@ def verb(config_file: Path | None, data_dir: str | None, **flags: str | bool | N
 
     def started(endpoint: str) -> None:
         with suppress(OSError):  # whoever read the output is gone, or its disk is full: serve all the same
-            click.echo(_welcome(config, endpoint, is_empty=gateway.is_empty))
+            click.echo(_welcome(config, config_file, endpoint, is_empty=gateway.is_empty))
 
     try:
         uvloop.run(gateway.serve(started))
@@ -77,14 +77,16 @@ def verb(config_file: Path | None, data_dir: str | None, **flags: str | bool | N
         gateway.close()
 
 
-def _welcome(config: Config, endpoint: str, *, is_empty: bool) -> str:
-    folder = shlex.quote(str(config.data_dir.absolute()))
+def _welcome(config: Config, config_file: Path | None, endpoint: str, *, is_empty: bool) -> str:
+    options = f"--data-dir {shlex.quote(str(config.data_dir.absolute()))}"
+    if config_file is not None:  # it may hold the access keys
+        options += f" --config {shlex.quote(str(config_file.absolute()))}"
     program = shlex.quote(str(Path(sys.argv[0]).absolute()))
     lines = [
         f"ms3t {version('ms3t')} serves {config.data_dir} at {endpoint}",
         "To use it from another terminal:",
         "",
-        f'  eval "$({program} env --data-dir {folder})"',
+        f'  eval "$({program} env {options})"',
     ]
     if is_empty:
         lines += [
@@ -94,7 +96,7 @@ def _welcome(config: Config, endpoint: str, *, is_empty: bool) -> str:
             "",
             "and to see the root that pins everything in the bucket:",
             "",
-            f"  {program} roots --data-dir {folder}",
+            f"  {program} roots {options}",
         ]
     return "\n".join([*lines, ""])
 

@@ -487,9 +487,10 @@ def _await_start(server: Server) -> dict[str, str]:
         assert time.monotonic() < deadline, f"the server did not start:\n{server.log}"
         time.sleep(0.02)
     shell = ["sh", "-c", 'settings=$("$0" env --data-dir "$1") && eval "$settings" && env -0']
+    config_path = server.log_path.with_name("config.yaml")
     printed = subprocess.run(
         [*shell, str(BIN / "ms3t"), str(server.data_dir)],
-        env=child_environment(),
+        env=child_environment({"MS3T_CONFIG": str(config_path)} if config_path.exists() else None),
         capture_output=True,
         text=True,
         check=True,

@@ -22,13 +22,27 @@ from tests.interop.test_boto3 import (
     test_content_encoding_is_stored_as_sent,
     test_presigned_writes,
 )
+from tests.interop.test_presigned import (
+    sign,
+    test_a_signed_content_type_has_to_be_sent,
+    test_a_url_for_another_region_is_told_the_right_one,
+    test_a_url_is_good_for_what_it_was_made_for,
+    test_presigned_parts,
+    test_presigned_puts,
+    test_presigned_reads,
+    use,
+)
 
 __all__ = [
     "TestBuckets",
     "TestMultipart",
     "TestObjects",
     "fetch",
+    "sign",
     "test_a_download_is_of_the_object_it_began_with",
+    "test_a_signed_content_type_has_to_be_sent",
+    "test_a_url_for_another_region_is_told_the_right_one",
+    "test_a_url_is_good_for_what_it_was_made_for",
     "test_a_write_is_seen_by_every_later_read",
     "test_content_encoding_is_stored_as_sent",
     "test_cp_from_and_to_a_pipe",
@@ -36,8 +50,12 @@ __all__ = [
     "test_cp_of_a_small_file_up_and_down",
     "test_mb_ls_rb",
     "test_presign",
+    "test_presigned_parts",
+    "test_presigned_puts",
+    "test_presigned_reads",
     "test_presigned_writes",
     "test_sync_of_awkward_names_up_and_down",
+    "use",
 ]
 
 
