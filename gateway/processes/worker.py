@@ -81,7 +81,7 @@ class _Owner:
     def submit(self, mutation: Mutation) -> asyncio.Future[Committed]:
         ticket, future = self._expect()
         self._pending.append((ticket, mutation))
-        if len(self._pending) == 1:  # what this turn of the event loop and the next bring goes with it: a tenth less work
+        if len(self._pending) == 1:  # what this turn of the event loop and the next bring goes with it
             self.loop.call_soon(self.loop.call_soon, self._send_pending)
         return future
 
