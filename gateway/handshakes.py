@@ -61,7 +61,6 @@ class TlsServer:
             handshake.add_done_callback(self._handshakes.pop)
 
     async def _shake_hands(self, connection: socket.socket) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # A client that speaks no TLS, does not trust the certificate or goes away is no failure of ours.
         with suppress(OSError, asyncio.CancelledError):
             await asyncio.get_running_loop().connect_accepted_socket(
