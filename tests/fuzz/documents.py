@@ -17,15 +17,18 @@ def _delete_check(_: bytes, found: DeleteRequest) -> None:
     assert xml.parse_delete(f"<Delete>{rows}<Quiet>{str(found.quiet).lower()}</Quiet></Delete>".encode()) == found
 
 
+def _checksum_element(claim: checksums.Declared | None) -> str:
+    if claim is None:
+        return ""
+    text = checksums.format_checksum(claim.digest or b"", claim.parts)
+    return f"<Checksum{claim.algorithm.value}>{text}</Checksum{claim.algorithm.value}>"
+
+
 def _complete_check(_: bytes, found: tuple[CompletedPart, ...]) -> None:
     assert [part.number for part in found] == sorted({part.number for part in found})
     rows = "".join(
         f'<Part><ETag>"{escape(part.etag)}"</ETag><PartNumber>{part.number}</PartNumber>'
-        + "".join(
-            f"<Checksum{claim.algorithm.value}>{checksums.format_checksum(claim.digest or b'', claim.parts)}"
-            f"</Checksum{claim.algorithm.value}>"
-            for claim in part.checksums
-        )
+        + _checksum_element(part.checksum)
         + "</Part>"
         for part in found
     )

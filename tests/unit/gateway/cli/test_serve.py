@@ -331,7 +331,7 @@ def test_reading_while_it_writes(
     server = serve(own.path)
     server.wait_until_ready()
     client = client_of(own.path)
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
     failures: list[object] = []
 
     def write() -> None:
@@ -342,9 +342,11 @@ def test_reading_while_it_writes(
             if answer[0] != 200:
                 failures.append(answer)
             number += 1
+            begun.set()
 
     writer = threading.Thread(target=write)
     writer.start()
+    assert begun.wait(60)  # on a busy machine all the reading takes less time than the first write
     try:
         seen = 0
         for _ in range(6):
