@@ -143,7 +143,7 @@ class TestAttributes:
         with refused("NoSuchKey", 404):
             s3.get_object_attributes(Bucket=bucket, Key="absent", ObjectAttributes=ALL)
         with refused("NoSuchVersion", 404):
-            s3.get_object_attributes(Bucket=bucket, Key="k", VersionId="1", ObjectAttributes=ALL)
+            s3.get_object_attributes(Bucket=bucket, Key="k", VersionId="00000000000f0001", ObjectAttributes=ALL)
 
 
 class TestStoredHeaders:

@@ -79,4 +79,4 @@ def test_the_acl_of_what_is_not_there(s3: Any, bucket: str, refused: Any) -> Non
         s3.put_object_acl(Bucket=bucket, Key="absent", ACL="private")
     s3.put_object(Bucket=bucket, Key="k", Body=b"x")
     with refused("NoSuchVersion", 404):
-        s3.get_object_acl(Bucket=bucket, Key="k", VersionId="1")
+        s3.get_object_acl(Bucket=bucket, Key="k", VersionId="00000000000f0001")
