@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from hashlib import md5
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from mst import cbor
 from mst.block import Block
@@ -83,9 +83,16 @@ def split_version_key(version: bytes) -> tuple[bytes, int]:
 
 
 def order_of(entry: Entry) -> int:
-    """The number that an entry has among the versions of its key; 0 if it was written before there were any."""
+    """The number that an entry has among the versions of its key; 0 if it was written before there were any.
+
+    Raises:
+        FormatError: what it has is no number.
+    """
     meta = entry.meta
-    return cast(int, meta.get(_NUMBER, 0)) if isinstance(meta, Mapping) else 0
+    number = meta.get(_NUMBER, 0) if isinstance(meta, Mapping) else 0
+    if type(number) is not int or not 0 <= number <= INTEGER_MAX:
+        raise FormatError("the number of a version is none")
+    return number
 
 
 def version_of(entry: Entry) -> int:

@@ -43,6 +43,11 @@ def _create_bucket_check(_: bytes, found: str | None) -> None:
     assert xml.parse_create_bucket(document.encode()) == found
 
 
+def _versioning_check(_: bytes, found: str) -> None:
+    document = f"<VersioningConfiguration><Status>{found}</Status></VersioningConfiguration>"
+    assert xml.parse_versioning(document.encode()) == found
+
+
 _XML_TOKENS = (
     b"<!DOCTYPE a>", b"<!--", b"-->", b"<![CDATA[", b"]]>", b"<?xml", b"?>", b"&#0;", b"&#13;", b"&#x1F333;", b"&lt;",
     b"&a;", b"<a>", b"</a>", b"<Key>", b"</Key>", b"<Object>", b"<Quiet>true</Quiet>", b"xmlns='a'", b"\xef\xbb\xbf",
@@ -70,5 +75,10 @@ DOCUMENTS = {
         xml.parse_create_bucket, _create_bucket_check,
         b"<CreateBucketConfiguration><LocationConstraint> eu-west-1 </LocationConstraint></CreateBucketConfiguration>",
         b"<CreateBucketConfiguration/>", tokens=_XML_TOKENS,
+    ),
+    "versioning": wire_target(
+        xml.parse_versioning, _versioning_check,
+        b"<VersioningConfiguration><Status>Enabled</Status><MfaDelete>Disabled</MfaDelete></VersioningConfiguration>",
+        b"<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>", tokens=_XML_TOKENS,
     ),
 }  # fmt: skip

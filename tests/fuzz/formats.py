@@ -9,7 +9,7 @@ from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
-from mst import car, cbor, node, segment, tree, unixfs, varint
+from mst import car, cbor, node, segment, tree, unixfs, varint, version
 from mst.block import Block
 from mst.cid import CID, DAG_CBOR, DAG_PB, RAW
 from mst.commit import Commit
@@ -179,6 +179,10 @@ FORMATS = {
     ),
     "cbor": _canonical(cbor.decode, cbor.encode, *map(cbor.encode, _VALUES)),
     "entry": Target(Entry.decode, FormatError, _entry_check, _ENTRIES, CBOR_TOKENS),
+    "version-key": _canonical(
+        version.split_version_key, lambda found: version.version_key(*found),
+        version.version_key(b"k", 0), version.version_key(b"a/b", version.number_of_commit(5, 2)),
+    ),
     "node": _node(TreeParams(4, None)),
     "node-narrow": _node(TreeParams(1, None)),
     "node-salted": _node(TreeParams(2, bytes(32))),

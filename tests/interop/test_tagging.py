@@ -122,7 +122,8 @@ class TestObjects:
             s3.put_object_tagging(Bucket=bucket, Key="k", Tagging=twice)
 
     def test_of_what_is_not_there(self, s3: Any, bucket: str, refused: Any) -> None:
-        for key, version, code in (("absent", {}, "NoSuchKey"), ("k", {"VersionId": "00000000000f0001"}, "NoSuchVersion")):
+        absent = {"VersionId": "00000000000f0001"}
+        for key, version, code in (("absent", {}, "NoSuchKey"), ("k", absent, "NoSuchVersion")):
             with refused(code, 404):
                 s3.get_object_tagging(Bucket=bucket, Key=key, **version)
             with refused(code, 404):

@@ -98,6 +98,12 @@ def test_a_delete_marker() -> None:
         assert (version.order_of(marker), version.is_null(marker), marker.mtime_ms) == (9, null, 5)
 
 
+@pytest.mark.parametrize("number", [-1, INTEGER_MAX + 1, "1", True, None])
+def test_a_number_that_is_none(number: Any) -> None:
+    with pytest.raises(FormatError):
+        version.order_of(PLAIN._replace(meta={"vn": number}))
+
+
 def test_metadata_that_is_no_link() -> None:
     with pytest.raises(FormatError):
         version.object_meta(PLAIN._replace(meta={"vn": 1, "mt": 3}))

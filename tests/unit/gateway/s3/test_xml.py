@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from gateway.s3 import xml
 from gateway.s3.checksums import Algorithm, Declared
 from gateway.s3.errors import S3Error
-from gateway.s3.xml import parse_complete, parse_create_bucket, parse_delete
+from gateway.s3.xml import parse_complete, parse_create_bucket, parse_delete, parse_versioning
 
 NS = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
-PARSERS: list[Callable[[bytes], Any]] = [parse_create_bucket, parse_delete, parse_complete]
+PARSERS: list[Callable[[bytes], Any]] = [parse_create_bucket, parse_delete, parse_complete, parse_versioning]
 KEYS = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"),
     min_size=1,
@@ -177,6 +177,31 @@ def test_complete() -> None:
 )
 def test_refused_completes(parts: list[str], code: str) -> None:
     assert refusal(parse_complete, complete(*parts)) == code
+
+
+@pytest.mark.parametrize("status", ["Enabled", "Suspended"])
+def test_versioning(status: str) -> None:
+    inner = f"<Status>{status}</Status>"
+    for document in (inner, f"{inner}<MfaDelete>Disabled</MfaDelete>"):
+        whole = f"<VersioningConfiguration {NS}>{document}</VersioningConfiguration>"
+        assert parse_versioning(whole.encode()) == status
+
+
+@pytest.mark.parametrize(
+    ("inner", "code"),
+    [
+        ("", "IllegalVersioningConfigurationException"),
+        ("<MfaDelete>Disabled</MfaDelete>", "IllegalVersioningConfigurationException"),
+        ("<Status>Enabled</Status><MfaDelete>Enabled</MfaDelete>", "NotImplemented"),
+        ("<Status>enabled</Status>", "MalformedXML"),
+        ("<Status></Status>", "MalformedXML"),
+        ("<Status>Enabled</Status><Status>Suspended</Status>", "MalformedXML"),
+        ("<Status>Enabled</Status><Other/>", "MalformedXML"),
+        ("text<Status>Enabled</Status>", "MalformedXML"),
+    ],
+)
+def test_refused_versioning(inner: str, code: str) -> None:
+    assert refusal(parse_versioning, f"<VersioningConfiguration>{inner}</VersioningConfiguration>") == code
 
 
 def test_ten_thousand_parts_with_checksums_fit() -> None:
