@@ -484,8 +484,8 @@ class TestCopy:
     def test_source_spellings(self, server: Any, s3: Any, bucket: str) -> None:
         s3.put_object(Bucket=bucket, Key="a b+c/d?e", Body=b"spelt")
         for value in (
-            f"{bucket}/a%20b+c/d%3Fe", f"/{bucket}/a%20b%2Bc/d%3Fe", f"{bucket}%2Fa%20b%2Bc%2Fd%3Fe",
-            f"/{bucket}/a%20b+c/d%3Fe?versionId=null",
+            f"{bucket}/a+b%2Bc/d%3Fe", f"/{bucket}/a%20b%2Bc/d%3Fe", f"{bucket}%2Fa%20b%2Bc%2Fd%3Fe",
+            f"/{bucket}/a%20b%2Bc/d%3Fe?versionId=null",
         ):  # fmt: skip
             assert server.request("PUT", f"/{bucket}/to", {"x-amz-copy-source": value}).status == 200
             assert read(s3, bucket, "to") == b"spelt"
