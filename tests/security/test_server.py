@@ -17,7 +17,7 @@ from tests.interop.conftest import Reply, Server
 pytestmark = pytest.mark.usefixtures("kept")
 
 PUBLIC_FILES = re.compile(
-    r"lock|space\.key|registry\.db(-wal|-shm)?|server\.json|index/[a-z.]+|segments/(log|bulk)-[0-9a-f]+\.car"
+    r"lock|space\.key|registry\.db(-wal|-shm)?|server\.json|(index|shared)/[a-z.]+|segments/(log|bulk)-[0-9a-f]+\.car"
 )
 
 

@@ -43,6 +43,9 @@ FILES = {
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "interop: drives a client that is not ours")
 
+WRITTEN = 1_700_000_000
+"""When the files were written that clients upload, in seconds since 1970."""
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -186,6 +189,7 @@ class Folder:
             path = self.path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
+            os.utime(path, (WRITTEN, WRITTEN))  # a copy made in the same second would seem older than its original
 
     def read(self) -> dict[str, bytes]:
         return {
