@@ -16,7 +16,7 @@ _SIZES = {"1k": KIBIBYTE, "1m": MEBIBYTE, "64m": 64 * MEBIBYTE}
 _LISTS = {"10k": 10_000, "100k": 100_000}
 READ_SET_KEYS = {KIBIBYTE: 2000, MEBIBYTE: 64, 64 * MEBIBYTE: 4}
 """How many objects of a size GET and HEAD choose from; all of them fit in the page cache."""
-CLI_CELLS = ("sync-up-1000", "sync-down-1000", "cp-up-1g", "cp-down-1g")
+CLI_CELLS = ("cp-up-1g", "cp-down-1g", "sync-up-1000", "sync-down-1000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,11 @@ def list_cell(keys: str, concurrency: int, rounds: int = 1) -> Cell:
     return Cell(name, "list", concurrency=concurrency, keys=_LISTS[keys], rounds=rounds)
 
 
-def _cli_cells(rounds: int = 1) -> tuple[Cell, ...]:
-    return tuple(Cell(name, "cli", rounds=rounds) for name in CLI_CELLS)
+def _cli_cells(sync_rounds: int, copy_rounds: int) -> tuple[Cell, ...]:
+    """The aws command's transfers; the copies decide targets."""
+    return tuple(
+        Cell(name, "cli", rounds=copy_rounds if name.startswith("cp-") else sync_rounds) for name in CLI_CELLS
+    )
 
 
 def quick_plan(duration_s: float | None = None) -> Plan:
@@ -75,7 +78,7 @@ def quick_plan(duration_s: float | None = None) -> Plan:
         load_cell("get", "1m", 16, rounds=2),
         list_cell("100k", 16, rounds=2),
         list_cell("100k", 1, rounds=2),
-        *_cli_cells(rounds=2),
+        *_cli_cells(sync_rounds=1, copy_rounds=2),
         load_cell("head", "1k", 16),
         load_cell("put", "64m", 1),
         load_cell("get", "64m", 1),
@@ -110,7 +113,7 @@ def full_plan(duration_s: float | None = None) -> Plan:
         loads("1k", "put", "get", "head"),
         loads("1m", "put", "get"),
         tuple(list_cell(keys, c, rounds=3) for keys in ("100k", "10k") for c in (16, 1, 64)),
-        _cli_cells(rounds=3),
+        _cli_cells(sync_rounds=3, copy_rounds=3),
         loads("64m", "put", "get"),
     )
     return Plan(
