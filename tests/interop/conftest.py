@@ -34,6 +34,8 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+from tests.certificates import Authority
+
 BIN = Path(sys.executable).parent
 SETTINGS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
 START_SECONDS_MAX = 30.0
@@ -576,10 +578,9 @@ def start_for_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start
         yield begin
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server for all tests that need none of their own, of this process: starting one is what costs most."""
-    running = start_server(tmp_path_factory.mktemp("server"))
+@contextlib.contextmanager
+def _running(folder: Path, **options: Any) -> Iterator[Server]:
+    running = start_server(folder, **options)
     try:
         yield running
         end_server(running)
@@ -587,6 +588,35 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         if running.process.poll() is None:
             running.kill()
         running.close_clients()
+
+
+@pytest.fixture(scope="session")
+def http_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for all tests that need none of their own, of this process: starting one is what costs most."""
+    with _running(tmp_path_factory.mktemp("http")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The authority that vouches for `https_server`."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def https_server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Server]:
+    """As `http_server`, spoken to over TLS."""
+    issued = authority.issue()
+    config = {"tls": {"cert": str(issued.cert), "key": str(issued.key)}}
+    with _running(tmp_path_factory.mktemp("https"), config=config, ca_file=authority.ca_file) as running:
+        assert running.endpoint.startswith("https://127.0.0.1:")
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server(http_server: Server) -> Server:
+    """The server that tests talk to."""
+    return http_server
 
 
 @pytest.fixture(scope="session")

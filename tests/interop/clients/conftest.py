@@ -55,7 +55,7 @@ class Endpoint:
         url: scheme, host and port.
         region: what requests are signed for.
         access_key, secret: the credential.
-        ca_file: the certificate to trust, or None for plain HTTP.
+        ca_file: the authority to trust, or None for plain HTTP.
     """
 
     url: str
@@ -86,15 +86,22 @@ class Endpoint:
         }
 
 
-@pytest.fixture(scope="session", params=["http"])
-def endpoint(request: pytest.FixtureRequest, server: Any) -> Endpoint:
-    """Each way to the server. Clients frame and sign their bodies differently over TLS."""
+@pytest.fixture(scope="session", params=["http", "https"])
+def server(request: pytest.FixtureRequest) -> Any:
+    """Each way to reach a server: clients frame and sign their bodies differently over TLS."""
+    return request.getfixturevalue(f"{request.param}_server")
+
+
+@pytest.fixture(scope="session")
+def endpoint(server: Any) -> Endpoint:
+    """Where `server` is, and the credential for it."""
     variables = server.environment
     return Endpoint(
-        url=f"{request.param}://{server.host}",
+        url=server.endpoint,
         region=variables["AWS_DEFAULT_REGION"],
         access_key=variables["AWS_ACCESS_KEY_ID"],
         secret=variables["AWS_SECRET_ACCESS_KEY"],
+        ca_file=server.ca_file,
     )
 
 

@@ -53,7 +53,7 @@ def test_large_files(
     (tmp_path / "large").write_bytes(large)
     aws_s3("cp", "large", f"s3://{bucket}/large")
     aws_s3("cp", "-", f"s3://{bucket}/piped", stdin=large)
-    aws_s3("mv", f"s3://{bucket}/large", f"s3://{bucket}/moved", "--copy-props", "metadata-directive")
+    aws_s3("mv", f"s3://{bucket}/large", f"s3://{bucket}/moved")
     assert objects() == {"moved": large, "piped": large}
     aws_s3("cp", f"s3://{bucket}/moved", "back")
     assert (tmp_path / "back").read_bytes() == large
