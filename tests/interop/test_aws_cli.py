@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 MIB = 1 << 20
+WRITTEN = 1_700_000_000
+"""When files that are synchronised were last written, Unix time in seconds."""
 PREFIX = "base/"
 AWKWARD_NAMES = (
     "plain.txt",
@@ -60,6 +63,7 @@ def make_tree(root: Path, files: int) -> dict[str, str]:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content(name, sizes.choice((0, 1, 3, 100, 4096, 20_000))))
+        os.utime(path, (WRITTEN, WRITTEN))  # a copy made in the same second would seem older than its original
     return read_tree(root)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,12 @@ from tests.interop.conftest import Server
 def server(https_server: Server) -> Server:
     """The server that tests talk to."""
     return https_server
+
+
+@pytest.fixture(scope="session")
+def s3(server: Server) -> Any:
+    """A boto3 client of that server; one that other tests use already would be of the other server."""
+    return server.boto3()
 
 
 @pytest.fixture(autouse=True)
