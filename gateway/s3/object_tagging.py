@@ -5,7 +5,9 @@ Tags lie in the object's entry, so changing them writes the entry anew: all else
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -17,10 +19,13 @@ from gateway.s3.metadata import ObjectMetadata
 from gateway.s3.tags import Tags, document_of, read_object_tags
 from gateway.s3.versions import parse_version
 from gateway.store.mutations import Amend
-from mst.entry import Entry
+from mst import cbor, version
+from mst.block import Block
+from mst.cid import CID
+from mst.entry import Entry, Meta
 
 TRIES_MAX = 16
-"""How often a change of tags begins anew because the object was replaced meanwhile."""
+"""How often a change of tags begins anew because an object with much metadata was replaced meanwhile."""
 
 
 class EntryChanged(Exception):
@@ -48,8 +53,6 @@ async def delete_object_tagging(call: Call) -> web.Response:
 async def _retag(call: Call, tags: Tags) -> dict[str, str]:
     """Give the object these tags and no others; returns the headers that tell the state it led to.
 
-    The new entry is made from one that was read before, so it may only replace exactly that one.
-
     Raises:
         S3Error: what `find_object` raises; OperationAborted, the object was replaced again and again.
     """
@@ -57,18 +60,37 @@ async def _retag(call: Call, tags: Tags) -> dict[str, str]:
     number = parse_version(call.target.query.get("versionId"))
     for _ in range(TRIES_MAX):
         found = await find_object(call)
-        entry = found.entry
-        metadata = ObjectMetadata(await store.meta(entry)).with_tags(tags)
-        changed, blocks = make_entry(entry.body, entry.size, entry.etag, entry.mtime_ms, metadata)
-        amend = Amend(call.bucket_name, call.key, changed, partial(_must_be, entry), blocks, number)
+        read = _Read(version.object_meta(found.entry), await store.meta(found.entry))
         try:
-            done = await store.committer.submit(amend)
+            done = await store.committer.submit(
+                Amend(call.bucket_name, call.key, partial(_with_tags, tags, read), number)
+            )
         except EntryChanged:
             continue
         return found.headers | state_headers(done.bucket)
     raise S3Error("OperationAborted")
 
 
-def _must_be(expected: Entry, entry: Entry | None) -> None:
-    if entry != expected:
+class _Read(NamedTuple):
+    """An object's metadata as it was read, and where it was kept."""
+
+    kept: Meta
+    metadata: Mapping[str, cbor.Value]
+
+
+def _with_tags(tags: Tags, read: _Read, entry: Entry | None) -> tuple[Entry, tuple[Block, ...]]:
+    """The entry that there is at the moment of commit, with ``tags``.
+
+    Raises:
+        EntryChanged: it is gone, or its metadata is in a block that was not read.
+    """
+    if entry is None:
         raise EntryChanged
+    kept = version.object_meta(entry)
+    if not isinstance(kept, CID):
+        metadata = kept or {}
+    elif kept == read.kept:
+        metadata = read.metadata
+    else:
+        raise EntryChanged
+    return make_entry(entry.body, entry.size, entry.etag, entry.mtime_ms, ObjectMetadata(metadata).with_tags(tags))

@@ -26,7 +26,6 @@ from gateway.store.blocks import Blocks
 from gateway.store.errors import StoreError, StoreReadOnly
 from gateway.store.log import CommitLog
 from gateway.store.mutations import (
-    Amend,
     Committed,
     DropBucket,
     MakeBucket,
@@ -191,7 +190,7 @@ def _alone(mutation: Mutation) -> bool:
 
 
 def _bytes(mutation: Mutation) -> int:
-    return sum(len(block.data) for block in mutation.blocks) if isinstance(mutation, Put | Amend) else 0
+    return sum(len(block.data) for block in mutation.blocks) if isinstance(mutation, Put) else 0
 
 
 def _deliver(batch: list[_Waiting], outcomes: Sequence[Outcome]) -> None:

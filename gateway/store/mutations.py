@@ -22,6 +22,14 @@ delete marker.
 It may be called in another process: a function of a module, or a `functools.partial` of one, that can be pickled.
 """
 
+EntryChange: TypeAlias = Callable[[Entry | None], tuple[Entry, tuple[Block, ...]]]
+"""Makes of an entry, as it is at the moment of commit, the one that takes its place, and the blocks that this refers to
+and that are not stored yet; raises to refuse the mutation.  It is given what a `Check` is given, must refuse None, and
+says nothing of versions in the new entry.
+
+It may be called in another process, like a `Check`.
+"""
+
 RegistryWrite: TypeAlias = Callable[[Connection], Any]
 """Statements for the batch's registry transaction.  If it raises, it must not have written anything yet.
 
@@ -62,17 +70,13 @@ class Amend(NamedTuple):
     Attributes:
         bucket: the bucket's name.
         key: the object's key.
-        entry: what the version's entry becomes.
-        check: see `Check`; it must refuse None.
-        blocks: blocks it refers to that are not stored yet.
+        change: see there.
         version: which version, `mst.version.NULL` for the null version; None for the current object.
     """
 
     bucket: str
     key: bytes
-    entry: Entry
-    check: Check
-    blocks: tuple[Block, ...] = ()
+    change: EntryChange
     version: int | None = None
 
 

@@ -25,7 +25,7 @@ def apply_mutation(draft: Draft, mutation: ObjectMutation, number: int, now_ms: 
         now_ms: the time, milliseconds since 1970.
 
     Raises:
-        whatever the mutation's check raises: nothing was changed.
+        whatever the mutation's check or change raises: nothing was changed.
     """
     match mutation:
         case Put():
@@ -60,11 +60,11 @@ def _amend(draft: Draft, amend: Amend) -> Committed:
     else:
         found = draft.version(amend.key, amend.version)
         amended = None if found is None else _object(found.entry)
-    amend.check(amended)
-    assert amended is not None  # the check refuses it
+    changed, blocks = amend.change(amended)
+    assert amended is not None  # the change refuses it
     order = version.order_of(amended)
-    entry, blocks = version.as_version(amend.entry, order, null=version.is_null(amended))
-    draft.blocks += amend.blocks + blocks
+    entry, more_blocks = version.as_version(changed, order, null=version.is_null(amended))
+    draft.blocks += blocks + more_blocks
     if amended is current:
         draft.set_current(amend.key, current, entry)
     else:

@@ -101,6 +101,13 @@ def _must_exist(entry: Entry | None) -> None:
         raise Refused
 
 
+def _amended(
+    changed: Entry, blocks: tuple[Block, ...], entry: Entry | None
+) -> tuple[Entry, tuple[Block, ...]]:
+    _must_exist(entry)
+    return changed, blocks
+
+
 def _must_not_exist(entry: Entry | None) -> None:
     if entry is not None:
         raise Refused
@@ -230,7 +237,7 @@ class History:
                 expected.append(partial(self._put, key, check, content))
             elif kind == "tag":
                 entry, blocks = _entry(content, large=False, tagged=True)
-                mutations.append(Amend("b", key, entry, _must_exist, blocks, number))
+                mutations.append(Amend("b", key, partial(_amended, entry, blocks), number))
                 expected.append(partial(self._tag, key, number, content))
             elif number is None:
                 mutations.append(Delete("b", key, check))
