@@ -1,23 +1,26 @@
 """Strict DAG-CBOR for all documents but tree nodes and entries, which have faster codecs.
 
 One value has one byte form: `decode` accepts only what `encode` writes, so a block's CID is a
-function of its value.  Of links only those to CIDs that `mst.cid.CID.parse` accepts are read.
+function of its value.  Of links only those to CIDs that `mst.cid.CID.parse` accepts are read, unless a reader of
+others' documents asks for more.
 Spec: https://ipld.io/specs/codecs/dag-cbor/spec/ and RFC 8949.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from struct import Struct
 from typing import TypeAlias
 
-from mst.cid import CID
+from mst.cid import CID, Link
 from mst.errors import FormatError
 from mst.limits import BLOCK_BYTES_MAX, CBOR_DEPTH_MAX
 
-Value: TypeAlias = "bool | int | float | str | bytes | CID | Sequence[Value] | Mapping[str, Value] | None"
-"""What DAG-CBOR can say.  Decoding gives lists and dicts; a `CID` is a link."""
+Value: TypeAlias = "bool | int | float | str | bytes | Link | Sequence[Value] | Mapping[str, Value] | None"
+"""What DAG-CBOR can say.  Decoding gives lists and dicts; a `Link`, and so a `CID`, is a link."""
+ReadLink: TypeAlias = Callable[[bytes], Link]
+"""Reads the binary form of a CID; raises FormatError."""
 
 # Major types, as the top three bits of an item's first byte (RFC 8949 3.1).
 UINT = 0x00
@@ -35,6 +38,8 @@ LINK_BYTES = 41
 _MAJOR = 0xE0
 _ARGUMENT = 0x1F
 _TAG_42 = 0xD8
+_TAG_42_HEAD = b"\xd8\x2a"
+_LINK_PREFIX = b"\x00"
 _FALSE, _TRUE, _NULL, _FLOAT64 = 0xF4, 0xF5, 0xF6, 0xFB
 _IMMEDIATE_MAX = 23
 _INTEGER_END = 2**64
@@ -64,32 +69,33 @@ def encode(value: Value) -> bytes:
     return b"".join(out)
 
 
-def decode(data: bytes, *, limit_bytes: int = BLOCK_BYTES_MAX) -> Value:
+def decode(data: bytes, *, limit_bytes: int = BLOCK_BYTES_MAX, read_link: ReadLink = CID.parse) -> Value:
     """The value of one whole document.
 
     Args:
         data: the document.
         limit_bytes: refuse a longer one before looking at it.
+        read_link: which links are accepted; `mst.cid.Link.read` accepts those of others too.
 
     Raises:
         FormatError: not the canonical bytes of any value, or over a limit.
     """
     if len(data) > limit_bytes:
         raise FormatError(f"document of {len(data)} bytes exceeds {limit_bytes}")
-    value, end = decode_item(data, 0)
+    value, end = decode_item(data, 0, read_link)
     if end != len(data):
         raise FormatError("bytes after the document")
     return value
 
 
-def decode_item(data: bytes, pos: int) -> tuple[Value, int]:
-    """The value of the item that starts at ``pos``, and the position after it.
+def decode_item(data: bytes, pos: int, read_link: ReadLink = CID.parse) -> tuple[Value, int]:
+    """The value of the item that starts at ``pos``, and the position after it.  ``read_link`` is as for `decode`.
 
     Raises:
         FormatError: as for `decode`.
     """
     try:
-        item = _decode(data, pos, 0)
+        item = _decode(data, pos, 0, read_link)
     except IndexError:
         raise FormatError("document is truncated") from None
     except UnicodeDecodeError:
@@ -148,7 +154,7 @@ def read_head(data: bytes, pos: int, major: int) -> tuple[int, int]:
 
 
 def _encode(value: Value, out: list[bytes], depth: int) -> None:
-    # CID before bytes and bool before int: each is a subclass of the other.
+    # Link before bytes and bool before int: each is a subclass of the other.
     if isinstance(value, str):
         raw = value.encode()
         out += (head(TEXT, len(raw)), raw)
@@ -160,6 +166,8 @@ def _encode(value: Value, out: list[bytes], depth: int) -> None:
         _encode_int(value, out)
     elif isinstance(value, CID):
         out += (LINK_HEAD, CID.parse(value))
+    elif isinstance(value, Link):
+        out += (_TAG_42_HEAD, head(BYTES, len(value) + 1), _LINK_PREFIX, Link.read(value))
     elif isinstance(value, bytes):
         out += (head(BYTES, len(value)), value)
     elif isinstance(value, float):
@@ -207,10 +215,10 @@ def _key_order(pair: tuple[int, bytes, Value]) -> tuple[int, bytes]:
     return pair[:2]
 
 
-def _decode(data: bytes, pos: int, depth: int) -> tuple[Value, int]:
+def _decode(data: bytes, pos: int, depth: int, read_link: ReadLink) -> tuple[Value, int]:
     first = data[pos]
     if first >= _TAG_42:
-        return _decode_link(data, pos) if first == _TAG_42 else _decode_simple(data, pos, first)
+        return _decode_link(data, pos, read_link) if first == _TAG_42 else _decode_simple(data, pos, first)
     n = first & _ARGUMENT
     pos += 1
     if n > _IMMEDIATE_MAX:
@@ -228,22 +236,26 @@ def _decode(data: bytes, pos: int, depth: int) -> tuple[Value, int]:
         return -1 - n, pos
     if depth == CBOR_DEPTH_MAX:
         raise FormatError(f"document nests deeper than {CBOR_DEPTH_MAX}")
-    return _decode_container(data, pos, major, n, depth + 1)
+    return _decode_container(data, pos, major, n, depth + 1, read_link)
 
 
-def _decode_container(data: bytes, pos: int, major: int, count: int, depth: int) -> tuple[Value, int]:
+def _decode_container(
+    data: bytes, pos: int, major: int, count: int, depth: int, read_link: ReadLink
+) -> tuple[Value, int]:
     if major == MAP:
-        return _decode_map(data, pos, count, depth)
+        return _decode_map(data, pos, count, depth, read_link)
     if major != ARRAY:
         raise FormatError("tag other than 42")
     items = []
     for _ in range(count):
-        item, pos = _decode(data, pos, depth)
+        item, pos = _decode(data, pos, depth, read_link)
         items.append(item)
     return items, pos
 
 
-def _decode_map(data: bytes, pos: int, count: int, depth: int) -> tuple[dict[str, Value], int]:
+def _decode_map(
+    data: bytes, pos: int, count: int, depth: int, read_link: ReadLink
+) -> tuple[dict[str, Value], int]:
     result: dict[str, Value] = {}
     previous = b""
     for i in range(count):
@@ -256,7 +268,7 @@ def _decode_map(data: bytes, pos: int, count: int, depth: int) -> tuple[dict[str
         if i and (n < len(previous) or (n == len(previous) and key <= previous)):
             raise FormatError("map keys out of order or repeated")
         previous = key
-        result[key.decode()], pos = _decode(data, end, depth)
+        result[key.decode()], pos = _decode(data, end, depth, read_link)
     return result, pos
 
 
@@ -272,11 +284,15 @@ def _wide_argument(data: bytes, pos: int, low_bits: int) -> tuple[int, int]:
     return n, end
 
 
-def _decode_link(data: bytes, pos: int) -> tuple[CID, int]:
-    end = pos + LINK_BYTES
-    if data[pos : pos + 5] != LINK_HEAD:
-        raise FormatError("tag other than 42, or a link that is not a CIDv1 under sha2-256")
-    return CID.parse(data[pos + 5 : end]), end
+def _decode_link(data: bytes, pos: int, read_link: ReadLink) -> tuple[Link, int]:
+    if data[pos : pos + 5] == LINK_HEAD:
+        return read_link(data[pos + 5 : pos + LINK_BYTES]), pos + LINK_BYTES
+    if data[pos : pos + 2] != _TAG_42_HEAD:
+        raise FormatError("tag other than 42")
+    length, start = read_head(data, pos + 2, BYTES)
+    if data[start : start + 1] != _LINK_PREFIX:
+        raise FormatError("link without the multibase identity prefix")
+    return read_link(data[start + 1 : start + length]), start + length
 
 
 def _decode_simple(data: bytes, pos: int, first: int) -> tuple[bool | float | None, int]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mst import cbor
-from mst.cid import CID, RAW
+from mst.cid import CAR, CID, RAW, Link, multihash
 from mst.errors import FormatError
 from mst.limits import CBOR_DEPTH_MAX
 
@@ -246,3 +246,40 @@ def _from_json(value: Any) -> cbor.Value:
         return [_from_json(item) for item in value]
     assert value is None or isinstance(value, bool | int | str)
     return value
+
+
+@pytest.mark.parametrize(
+    ("link", "hexed"),
+    [
+        (Link(b"\x01\x55\x00\x00"), "d82a450001550000"),
+        (Link.of_multihash(CAR, multihash(bytes(32))), "d82a582600018204" + "1220" + "00" * 32),
+        (LINK, "d82a582500" + LINK.hex()),
+    ],
+)
+def test_links_of_others_are_read_by_who_asks_for_them(link: Link, hexed: str) -> None:
+    data = bytes.fromhex("81" + hexed)
+    assert cbor.encode([link]) == data
+    found = cbor.decode(data, read_link=Link.read)
+    assert found == [link]
+    assert type(found[0]) is type(link)
+    for end in range(len(data)):
+        with pytest.raises(FormatError):
+            cbor.decode(data[:end], read_link=Link.read)
+    if type(link) is Link:
+        with pytest.raises(FormatError):
+            cbor.decode(data)
+
+
+@pytest.mark.parametrize(
+    "hexed",
+    ["d82a40", "d82a4100", "d82a4101", "d82a4401550000", "d82a44000155", "d82a5805" + "0001550000", "d82a450001550001",
+     "d82a65" + "0001550000", "d82b450001550000", "d82a5f450001550000ff", "d82a00", "d9002a450001550000"],
+)  # fmt: skip
+def test_what_is_no_link_to_anybody(hexed: str) -> None:
+    with pytest.raises(FormatError):
+        cbor.decode(bytes.fromhex(hexed), read_link=Link.read)
+
+
+def test_a_link_that_is_none_is_not_written() -> None:
+    with pytest.raises(FormatError):
+        cbor.encode(Link(b"\x01"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mst.block import Block
-from mst.cid import CID, DAG_CBOR, DAG_PB, RAW
+from mst.cid import CAR, CID, DAG_CBOR, DAG_PB, RAW, Link, multihash
 from mst.errors import FormatError
 
 EMPTY_RAW = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
@@ -119,3 +119,43 @@ def test_published_syntax_examples(third_party: Callable[[str], Path]) -> None:
         "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi",
         "bafybeie5gq4jxvzmsym6hjlwxej4rwdoxt7wadqvmmwbqi7r27fclha2va",
     ]
+
+
+def test_links_of_others_keep_their_bytes() -> None:
+    digest = sha256(b"x").digest()
+    car = Link.of_multihash(CAR, multihash(digest))
+    assert (car.codec, car.multihash) == (CAR, b"\x12\x20" + digest)
+    assert str(car).startswith("bagbaiera")
+    assert repr(car) == f"Link('{car}')"
+    nothing = Link.read(b"\x01\x55\x00\x00")
+    assert (str(nothing), nothing.codec, nothing.multihash) == ("bafkqaaa", RAW, b"\x00\x00")
+    ours = Link.read(bytes(CID.of(RAW, b"x")))
+    assert type(ours) is CID
+    assert (ours.codec, ours.multihash) == (RAW, multihash(digest))
+    assert ours == CID.of(RAW, b"x")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x01",
+        b"\x01\x55",
+        b"\x01\x55\x12\x20",
+        GOOD[:-1],
+        GOOD + b"\x00",
+        b"\x00" + GOOD[1:],
+        b"\x12\x20" + GOOD[4:],
+        b"\x01\xd5\x00\x00\x00",
+        b"\x01" + b"\xff" * 12,
+    ],
+)
+def test_other_bytes_are_no_link(data: bytes) -> None:
+    with pytest.raises(FormatError):
+        Link.read(data)
+
+
+def test_a_link_is_made_from_a_whole_multihash() -> None:
+    for bad in (b"", b"\x12", b"\x12\x20", multihash(bytes(31)), multihash(bytes(33))):
+        with pytest.raises(FormatError):
+            Link.of_multihash(RAW, bad)
