@@ -1,7 +1,6 @@
-"""The space key: the ed25519 key that signs every commit, and the did:key by which anyone checks those signatures.
+"""The space key: the ed25519 key that signs every commit, by whose did:key anyone checks those signatures.
 
 The key is a file of its own beside the database, in PKCS 8 PEM so that other tools can read and keep it.
-Specs: https://w3c-ccg.github.io/did-key-spec/ and RFC 8032.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ import stat
 from pathlib import Path
 from typing import Self
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -21,29 +20,20 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from multiformats import multibase
 
 from mst.commit import Commit
+from registry.did_key import SignatureInvalid, did_key, verify
 from registry.errors import RegistryError
 
 KEY_FILE_MODE = 0o600
 KEY_FILE_BYTES_MAX = 4096
 """A PKCS 8 ed25519 key is 119 bytes; anything beyond this is another file."""
 
-_DID_PREFIX = "did:key:"
-_DID_CHARS = 56
-"""Length of a did:key of an ed25519 key; checked first, as base58 takes time in the square of its length."""
-_ED25519_PUBLIC = b"\xed\x01"
-"""Multicodec ed25519-pub, as a varint."""
 _OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
 
 
 class SpaceKeyError(RegistryError):
     """The key file cannot be used as it is; the message says what to do about it."""
-
-
-class SignatureInvalid(RegistryError):
-    """A signature was not made by the named key over these bytes, or the name is of no key."""
 
 
 class SpaceKey:
@@ -58,7 +48,7 @@ class SpaceKey:
     def __init__(self, private_key: Ed25519PrivateKey) -> None:
         self._private_key = private_key
         public = private_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        self.did: str = _DID_PREFIX + multibase.encode(_ED25519_PUBLIC + public, "base58btc")
+        self.did: str = did_key(public)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -116,24 +106,6 @@ class SpaceKey:
         return commit.with_signature(self.sign(commit.unsigned_bytes()))
 
 
-def verify(did: str, signature: bytes, message: bytes) -> None:
-    """Check a signature.
-
-    Args:
-        did: the signer, a did:key of an ed25519 key.
-        signature: 64 bytes.
-        message: what was signed.
-
-    Raises:
-        SignatureInvalid: it does not hold, or ``did`` is not such a did:key.
-    """
-    public = _public_bytes(did)
-    try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
-    except (InvalidSignature, ValueError):
-        raise SignatureInvalid(f"the signature is not one of {did} over these bytes") from None
-
-
 def verify_commit(commit: Commit) -> None:
     """Check that a commit was signed by the space it names; whether that is the right space is for the caller.
 
@@ -141,19 +113,6 @@ def verify_commit(commit: Commit) -> None:
         SignatureInvalid: it was not.
     """
     verify(commit.space, commit.signature, commit.unsigned_bytes())
-
-
-def _public_bytes(did: str) -> bytes:
-    encoded = did.removeprefix(_DID_PREFIX)
-    if len(did) != _DID_CHARS or len(encoded) + len(_DID_PREFIX) != len(did) or encoded[0] != "z":
-        raise SignatureInvalid(f"{did[:_DID_CHARS]!r} is no did:key of an ed25519 key")
-    try:
-        decoded = multibase.decode(encoded)
-    except (ValueError, KeyError) as error:
-        raise SignatureInvalid(f"{did!r} is no did:key: {error}") from None
-    if len(decoded) != len(_ED25519_PUBLIC) + 32 or not decoded.startswith(_ED25519_PUBLIC):
-        raise SignatureInvalid(f"{did!r} is no did:key of an ed25519 key")
-    return decoded[len(_ED25519_PUBLIC) :]
 
 
 def _write_new(path: Path) -> None:

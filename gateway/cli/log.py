@@ -17,8 +17,9 @@ from gateway.store.store import Store
 from mst.cid import CID
 from mst.commit import Commit
 from mst.errors import FormatError
+from registry.did_key import SignatureInvalid
 from registry.heads import Bucket
-from registry.space import SignatureInvalid, SpaceKey, SpaceKeyError, verify_commit
+from registry.space import SpaceKey, SpaceKeyError, verify_commit
 
 COMMITS_DEFAULT = 20
 

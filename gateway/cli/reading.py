@@ -19,8 +19,9 @@ from gateway.store.store import Store, StoreSettings
 from mst.cid import CID
 from mst.commit import Commit
 from mst.errors import FormatError
+from registry.did_key import SignatureInvalid
 from registry.heads import Bucket
-from registry.space import SignatureInvalid, verify_commit
+from registry.space import verify_commit
 
 _SCHEME = "s3://"
 

@@ -19,7 +19,8 @@ from multiformats import multibase
 
 from mst.cid import CID, DAG_CBOR
 from mst.commit import Commit
-from registry.space import SignatureInvalid, SpaceKey, SpaceKeyError, verify, verify_commit
+from registry.did_key import SignatureInvalid, verify
+from registry.space import SpaceKey, SpaceKeyError, verify_commit
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "did_key.json").read_text())["keys"]
 
