@@ -1,30 +1,31 @@
-"""Base58 as Bitcoin writes it: how multibase texts that begin with ``z`` are read and written.
+"""Base58 as Bitcoin writes it, by multiformats: how multibase texts that begin with ``z`` are read and written.
 
-The time it takes grows with the square of the length, so texts are bounded.
+The time it takes grows with the square of the length (half a millisecond for a key), so texts are bounded, and those of
+late are remembered: the same few names and digests come again and again.
 Spec: https://datatracker.ietf.org/doc/html/draft-msporny-base58-03
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from multiformats import multibase
+
 TEXT_CHARS_MAX = 256
 """Longest text that is read, in characters."""
 
-_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_DIGIT_OF = {char: digit for digit, char in enumerate(_ALPHABET)}
-_BASE = 58
+_BASE = "base58btc"
+_PREFIX = "z"
+_REMEMBERED = 4096
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def encode(data: bytes) -> str:
     """The text of ``data``, without a multibase prefix."""
-    number = int.from_bytes(data, "big")
-    text = []
-    while number:
-        number, digit = divmod(number, _BASE)
-        text.append(_ALPHABET[digit])
-    zeros = len(data) - len(data.lstrip(b"\x00"))
-    return _ALPHABET[0] * zeros + "".join(reversed(text))
+    return multibase.encode(data, _BASE).removeprefix(_PREFIX)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def decode(text: str) -> bytes:
     """The bytes whose text is ``text``.
 
@@ -33,11 +34,7 @@ def decode(text: str) -> bytes:
     """
     if len(text) > TEXT_CHARS_MAX:
         raise ValueError(f"more than {TEXT_CHARS_MAX} characters of base58")
-    number = 0
-    for char in text:
-        digit = _DIGIT_OF.get(char)
-        if digit is None:
-            raise ValueError("a character that is not of the base58 alphabet")
-        number = number * _BASE + digit
-    zeros = len(text) - len(text.lstrip(_ALPHABET[0]))
-    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    try:
+        return multibase.decode(_PREFIX + text)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"no base58: {error}") from None
