@@ -1,6 +1,7 @@
 """Object bodies: a stream of bytes becomes UnixFS blocks on the way in, and is read back range by range.
 
-A body's memory is a few MiB whatever its size: one leaf is hashed and written in threads while the next one arrives.
+A body's memory is a few MiB whatever its size: one stretch of it is hashed and written in threads while the next one
+arrives.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ Args = TypeVarTuple("Args")
 
 WINDOW_BYTES = 1 << 30
 """How much of a body's leaves is looked up at once, which bounds the memory of reading a huge one."""
+STRETCH_BYTES = 2 * CHUNK_BYTES
+"""How much of a body threads are given at once: handing it over costs as much as hashing 100 KB."""
 LOOP_HASH_BYTES_MAX = 16 * 1024
 """Largest body hashed on the event loop itself; for more a thread hop is the cheaper way."""
 
@@ -107,15 +110,30 @@ class BodyWriter:
         """
         self._size += len(piece)
         self._buffered += len(piece)
-        # Strictly more than a leaf: only then is it certain that the body has several.
-        while self._buffered > CHUNK_BYTES:
-            cut = len(piece) - (self._buffered - CHUNK_BYTES)
-            leaf = b"".join((*self._pieces, piece[:cut]))
-            piece = piece[cut:]
-            self._pieces = []
-            self._buffered = len(piece)
-            await self._store(leaf)
         self._pieces.append(piece)
+        # Strictly more than a stretch: a body's last leaf is stored by `finish`.
+        while self._buffered > STRETCH_BYTES:
+            await self._store(self._take(STRETCH_BYTES))
+
+    def _take(self, length: int) -> list[list[bytes]]:
+        """Take the next ``length`` bytes as leaves, each in the pieces that it came in."""
+        leaves: list[list[bytes]] = []
+        room = 0
+        while length:
+            if not room:
+                leaves.append([])
+                room = CHUNK_BYTES
+            piece = self._pieces[0]
+            taken = min(len(piece), room, length)
+            leaves[-1].append(piece[:taken])
+            if taken < len(piece):
+                self._pieces[0] = piece[taken:]
+            else:
+                del self._pieces[0]
+            room -= taken
+            length -= taken
+            self._buffered -= taken
+        return leaves
 
     async def finish(self, verify: Callable[[bytes, bytes | None], None] | None = None) -> Body:
         """The body is complete.
@@ -128,11 +146,10 @@ class BodyWriter:
             StoreFull, StoreReadOnly: it could not be made durable; call `abort`.
             anything ``verify`` raises; call `abort`.
         """
-        last = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces = []
         if self._size <= CHUNK_BYTES:
-            return await self._finish_single(last, verify)
-        await self._store(last)
+            pieces, self._pieces = self._pieces, []
+            return await self._finish_single(pieces[0] if len(pieces) == 1 else b"".join(pieces), verify)
+        await self._store(self._take(self._buffered))
         await self._settle()
         sha256 = self._sha256.digest() if self._sha256 else None
         if verify is not None:
@@ -149,12 +166,12 @@ class BodyWriter:
 
     async def _finish_single(self, data: bytes, verify: Callable[[bytes, bytes | None], None] | None) -> Body:
         if len(data) <= LOOP_HASH_BYTES_MAX:
-            self._hash_content(data)
+            self._md5.update(data)
             cid = CID.of(RAW, data)
             self._feed_digests(data)
         else:
-            md5 = self._in_thread(self._hash_content, data)
-            cid, _ = await asyncio.gather(self._in_thread(self._leaf_cid, data), md5)
+            md5 = self._in_thread(self._hash_content, [data])
+            cid, _ = await asyncio.gather(self._in_thread(self._leaf_cid, [data]), md5)
         if verify is not None:
             verify(self._md5.digest(), cid.digest)
         blocks: tuple[Block, ...] = (Block(cid, data),)
@@ -164,11 +181,12 @@ class BodyWriter:
         leaves = ((cid, len(data)),) if data else ()
         return Body(cid, self._size, self._md5.digest(), cid.digest, leaves, blocks)
 
-    async def _store(self, leaf: bytes) -> None:
-        """Hash and write a leaf in the background, after the one before it."""
+    async def _store(self, leaves: list[list[bytes]]) -> None:
+        """Hash and write some leaves in the background, after those before them."""
         await self._settle()
         self._busy = asyncio.gather(
-            self._in_thread(self._hash_content, leaf), self._in_thread(self._write_leaf, leaf)
+            self._in_thread(self._hash_content, [piece for leaf in leaves for piece in leaf]),
+            self._in_thread(self._write_leaves, leaves),
         )
 
     async def _settle(self) -> None:
@@ -180,28 +198,35 @@ class BodyWriter:
     def _in_thread(self, function: Callable[[Unpack[Args]], T], *args: *Args) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
-    def _hash_content(self, data: bytes) -> None:
+    def _hash_content(self, pieces: Sequence[bytes]) -> None:
         # MD5 alone takes longer than everything else together: it has a thread of its own.
-        self._md5.update(data)
+        for piece in pieces:
+            self._md5.update(piece)
 
-    def _feed_digests(self, data: bytes) -> None:
+    def _feed_digests(self, piece: bytes) -> None:
         for digest in self._digests:
-            digest.update(data)
+            digest.update(piece)
 
-    def _leaf_cid(self, data: bytes) -> CID:
-        self._feed_digests(data)
-        return CID.of(RAW, data)
+    def _leaf_cid(self, pieces: Sequence[bytes]) -> CID:
+        sha256 = hashlib.sha256()
+        for piece in pieces:
+            self._feed_digests(piece)
+            sha256.update(piece)
+        return CID.from_digest(RAW, sha256.digest())
 
-    def _write_leaf(self, leaf: bytes) -> None:
+    def _write_leaves(self, leaves: Sequence[Sequence[bytes]]) -> None:
         if self._bulk is None:
             self._bulk = self._bulk_pool.borrow()
-        cid = self._leaf_cid(leaf)
-        if self._sha256 is not None:
-            self._sha256.update(leaf)
-        self._bulk.append(cid, leaf)
-        self._leaves.append((cid, len(leaf)))
-        for block in self._builder.add_leaf(cid, len(leaf)):
-            self._bulk.append(*block)
+        for leaf in leaves:
+            cid = self._leaf_cid(leaf)
+            if self._sha256 is not None:
+                for piece in leaf:
+                    self._sha256.update(piece)
+            self._bulk.append(cid, *leaf)
+            length = sum(map(len, leaf))
+            self._leaves.append((cid, length))
+            for block in self._builder.add_leaf(cid, length):
+                self._bulk.append(*block)
 
     def _finish_bulk(self) -> CID:
         assert self._bulk is not None

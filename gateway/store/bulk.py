@@ -36,19 +36,20 @@ class BulkWriter:
         self._lock = threading.Lock()
         self._ended = False
 
-    def append(self, cid: CID, data: bytes) -> None:
-        """Append a block, not yet durable.
+    def append(self, cid: CID, *pieces: bytes) -> None:
+        """Append a block whose bytes are ``pieces`` one after the other, not yet durable.
 
         Raises:
             StoreFull, StoreReadOnly: the write failed.
         """
-        head = car.section_head(cid, len(data))
+        length = sum(map(len, pieces))
+        head = car.section_head(cid, length)
         with self._lock:
             self._check_open()
             at = self._segment.size + len(head)
-            self._segment.append([head, data])
+            self._segment.append([head, *pieces])
             self._heads.update(head)
-            self._places.append((cid.digest, at, len(data)))
+            self._places.append((cid.digest, at, length))
 
     def finish(self) -> None:
         """Make every block durable and readable.

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from gateway.store import bodies
-from gateway.store.bodies import Body, BodyWriter
+from gateway.store.bodies import STRETCH_BYTES, Body, BodyWriter
 from gateway.store.errors import StoreFull, StoreReadOnly
 from gateway.store.mutations import Put
 from gateway.store.store import StoreSettings
@@ -292,7 +292,7 @@ def test_a_body_the_disk_refuses(
 
 
 def test_memory_of_a_body_is_a_few_leaves(tmp_path: Path) -> None:
-    """However fast a client sends, at most the leaf that arrives and the one being written are held."""
+    """However fast a client sends, at most the stretch that arrives and the one being written are held."""
 
     async def test() -> None:
         async with open_client(tmp_path, StoreSettings(threads=4)) as client:
@@ -302,6 +302,6 @@ def test_memory_of_a_body_is_a_few_leaves(tmp_path: Path) -> None:
                 await writer.write(CONTENT[:500_000])
                 held.append(writer._buffered)
             await writer.finish()
-            assert max(held) <= MIB
+            assert max(held) <= STRETCH_BYTES
 
     asyncio.run(test())
