@@ -82,7 +82,7 @@ def assemble(database: Database, upload: Upload, asked: Asked, now_ms: int) -> A
         parts = _chosen_parts(upload, plan, asked.parts, _all_parts(connection, upload.upload_id))
         size = sum(part.size_bytes for part in parts)
         _check_size(asked, size)
-        digest = _check_checksum(plan, asked, parts)
+        digest, of_parts = _check_checksum(plan, asked, parts)
         builder = FileBuilder()
         inner: list[Block] = []
         for _, leaves in uploads.read_leaves(connection, upload.upload_id, {part.number for part in parts}):
@@ -90,7 +90,7 @@ def assemble(database: Database, upload: Upload, asked: Asked, now_ms: int) -> A
                 inner += builder.add_leaf(leaf.cid, leaf.size_bytes)
     root, rest = builder.finish()
     metadata = plan.metadata.with_parts([part.number for part in parts], [part.size_bytes for part in parts])
-    metadata = metadata.with_checksum(plan.object_algorithm, digest, plan.kind)
+    metadata = metadata.with_checksum(plan.object_algorithm, digest, of_parts)
     entry, blocks = make_entry(root, size, _etag_of([part.etag for part in parts]), now_ms, metadata)
     return Assembled(entry, metadata, (*inner, *rest, *blocks))
 
@@ -168,8 +168,8 @@ def _check_size(asked: Asked, size: int) -> None:
         )
 
 
-def _check_checksum(plan: UploadPlan, asked: Asked, parts: Sequence[Part]) -> bytes:
-    """The object's checksum, which is what the client says it is.
+def _check_checksum(plan: UploadPlan, asked: Asked, parts: Sequence[Part]) -> tuple[bytes, list[bytes]]:
+    """The object's checksum, which is what the client says it is, and those of the parts if it is made of them.
 
     Raises:
         S3Error: InvalidRequest, another kind of checksum than the upload was begun with; BadDigest.
@@ -185,4 +185,4 @@ def _check_checksum(plan: UploadPlan, asked: Asked, parts: Sequence[Part]) -> by
     digest = checksums.of_parts(algorithm, plan.kind, pairs)
     if asked.claim is not None:
         checksums.check_whole(asked.claim, algorithm, plan.kind, digest, len(parts))
-    return digest
+    return digest, [each for each, _ in pairs] if plan.kind is ChecksumType.COMPOSITE else []

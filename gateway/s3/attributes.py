@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.s3.call import Call
+from gateway.s3.checksums import element
 from gateway.s3.entries import find_object
 from gateway.s3.errors import S3Error
 from gateway.s3.httpdate import format_http
@@ -54,25 +55,34 @@ def _wanted(call: Call) -> set[str]:
 
 
 def _checksum(metadata: ObjectMetadata) -> str:
-    if not metadata.checksums:
+    """The checksums; unlike everywhere else, S3 does not write the number of parts behind a composite one here."""
+    if not metadata.digests:
         return ""
-    sums = "".join(f"<Checksum{a.value}>{text}</Checksum{a.value}>" for a, text in metadata.checksums.items())
+    sums = "".join(element(algorithm, digest) for algorithm, digest in metadata.digests.items())
     return f"<Checksum>{sums}<ChecksumType>{metadata.checksum_type.value}</ChecksumType></Checksum>"
 
 
 def _parts(call: Call, metadata: ObjectMetadata) -> str:
-    """The number of parts; also a page of the parts themselves if the object has a checksum, as S3 has it."""
+    """The number of parts; also a page of the parts themselves if their checksums are kept, as S3 has it."""
     parts = metadata.parts
     if not parts:
         return ""
     count = f"<PartsCount>{len(parts)}</PartsCount>"
-    if not metadata.checksums:
+    if not metadata.part_checksums:
         return f"<ObjectParts>{count}</ObjectParts>"
     limit = min(_number(call, "x-amz-max-parts", PARTS_LISTED_MAX), PARTS_LISTED_MAX)
     marker = _number(call, "x-amz-part-number-marker", 0)
-    following = [part for part in parts if part[0] > marker]
+    [algorithm] = metadata.digests
+    following = [
+        (number, size, digest)
+        for (number, size), digest in zip(parts, metadata.part_checksums, strict=True)
+        if number > marker
+    ]
     listed = following[:limit]
-    rows = "".join(f"<Part><PartNumber>{number}</PartNumber><Size>{size}</Size></Part>" for number, size in listed)
+    rows = "".join(
+        f"<Part><PartNumber>{number}</PartNumber><Size>{size}</Size>{element(algorithm, digest)}</Part>"
+        for number, size, digest in listed
+    )
     # A page without room is the last one too: whoever went on would never arrive.
     truncated = 0 < len(listed) < len(following)
     return (

@@ -207,7 +207,7 @@ def format_checksum(digest: bytes, parts: int | None = None) -> str:
 
 
 def element(algorithm: Algorithm, digest: bytes) -> str:
-    """Return a part's checksum as an XML element."""
+    """Return a checksum as an XML element, without a number of parts."""
     name = f"Checksum{algorithm.value}"
     return f"<{name}>{format_checksum(digest)}</{name}>"
 

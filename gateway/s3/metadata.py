@@ -18,6 +18,7 @@ key      type                        meaning
 ``tg``   map of text to text         tags
 ``ck``   map of text to bytes        checksums: algorithm (``CRC32``, ...) to digest
 ``ckt``  text                        x-amz-checksum-type; absent for ``FULL_OBJECT``
+``pk``   bytes                       checksums of the parts, joined, if ``ckt`` is ``COMPOSITE``
 ``ps``   array of unsigned integers  lengths of the parts in bytes, for a multipart object
 ``pn``   array of unsigned integers  numbers of the parts, if they are not 1, 2, 3, ...
 =======  ==========================  ==============================================================
@@ -59,9 +60,11 @@ _REDIRECT: Final = "wr"
 _TAGS: Final = "tg"
 _CHECKSUMS: Final = "ck"
 _CHECKSUM_TYPE: Final = "ckt"
+_PART_CHECKSUMS: Final = "pk"
 _PART_SIZES: Final = "ps"
 _PART_NUMBERS: Final = "pn"
-_OF_BYTES: Final = frozenset({_CHECKSUMS, _CHECKSUM_TYPE, _PART_SIZES, _PART_NUMBERS})
+_OF_CHECKSUM: Final = frozenset({_CHECKSUMS, _CHECKSUM_TYPE, _PART_CHECKSUMS})
+_OF_BYTES: Final = _OF_CHECKSUM | {_PART_SIZES, _PART_NUMBERS}
 _PLAIN: Final = {
     _CONTENT_TYPE: "Content-Type",
     "cc": "Cache-Control",
@@ -141,18 +144,24 @@ class ObjectMetadata:
         self,
         algorithm: Algorithm | None,
         digest: bytes,
-        kind: ChecksumType = ChecksumType.FULL_OBJECT,
+        of_parts: Sequence[bytes] = (),
     ) -> ObjectMetadata:
         """Return this with that checksum in place of any other; without any if ``algorithm`` is
         None.
 
         A copy must not inherit the checksum of a multipart object whose parts it does not have.
+
+        Args:
+            algorithm: its kind.
+            digest: its value.
+            of_parts: the checksums of the parts that it is made of, if it is COMPOSITE.
         """
-        stored = {k: v for k, v in self.stored.items() if k not in (_CHECKSUMS, _CHECKSUM_TYPE)}
+        stored = {k: v for k, v in self.stored.items() if k not in _OF_CHECKSUM}
         if algorithm is not None:
             stored[_CHECKSUMS] = {algorithm.value: digest}
-            if kind is not ChecksumType.FULL_OBJECT:
-                stored[_CHECKSUM_TYPE] = kind.value
+        if of_parts:
+            stored[_CHECKSUM_TYPE] = ChecksumType.COMPOSITE.value
+            stored[_PART_CHECKSUMS] = b"".join(of_parts)
         return ObjectMetadata(stored)
 
     def with_parts(self, numbers: Sequence[int], sizes: Sequence[int]) -> ObjectMetadata:
@@ -242,21 +251,40 @@ class ObjectMetadata:
         return list(zip(numbers, sizes, strict=True))
 
     @property
+    def part_checksums(self) -> list[bytes]:
+        """The checksum of each part, of the object's algorithm, if that is made of them; else nothing."""
+        joined = cast("bytes", self.stored.get(_PART_CHECKSUMS, b""))
+        each = len(joined) // len(self.parts) if joined else 1
+        return [joined[at : at + each] for at in range(0, len(joined), each)]
+
+    @property
     def checksum_type(self) -> ChecksumType:
         """How the checksums relate to the object's bytes."""
         return ChecksumType(self.stored.get(_CHECKSUM_TYPE, ChecksumType.FULL_OBJECT.value))
+
+    @property
+    def digests(self) -> dict[Algorithm, bytes]:
+        """The object's checksums."""
+        digests = cast("Mapping[str, bytes]", self.stored.get(_CHECKSUMS, {}))
+        return {Algorithm(name): digest for name, digest in digests.items()}
 
     @property
     def checksums(self) -> dict[Algorithm, str]:
         """The object's checksums as S3 writes them."""
         composite = self.checksum_type is ChecksumType.COMPOSITE
         parts = len(cast("list[int]", self.stored.get(_PART_SIZES, []))) if composite else None
-        digests = cast("Mapping[str, bytes]", self.stored.get(_CHECKSUMS, {}))
-        return {Algorithm(name): format_checksum(digest, parts) for name, digest in digests.items()}
+        return {algorithm: format_checksum(digest, parts) for algorithm, digest in self.digests.items()}
 
-    def checksum_headers(self) -> dict[str, str]:
-        """Return the headers that ``x-amz-checksum-mode: ENABLED`` adds to a GET or HEAD."""
-        headers = {algorithm.header: text for algorithm, text in self.checksums.items()}
+    def checksum_headers(self, part: int | None = None) -> dict[str, str]:
+        """Return the headers that ``x-amz-checksum-mode: ENABLED`` adds to a GET or HEAD.
+
+        Args:
+            part: which of the parts that have a checksum is asked for, from 0; None for the object.
+        """
+        sums = self.checksums
+        if part is not None:
+            sums = dict.fromkeys(sums, format_checksum(self.part_checksums[part]))
+        headers = {algorithm.header: text for algorithm, text in sums.items()}
         if headers:
             headers["x-amz-checksum-type"] = self.checksum_type.value
         return headers

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
 from aiohttp import web
 
@@ -10,7 +12,7 @@ from gateway.s3.call import Call, state_headers
 from gateway.s3.entries import find_object, identity_headers, make_entry, quoted_etag
 from gateway.s3.errors import S3Error
 from gateway.s3.metadata import ObjectMetadata, overrides
-from gateway.s3.parts import part_range
+from gateway.s3.parts import part_range, place_of
 from gateway.s3.preconditions import check_read, range_applies, write_check
 from gateway.s3.ranges import ByteRange, parse_range
 from gateway.s3.versions import refuse_version_id, write_headers
@@ -45,13 +47,13 @@ async def head_object(call: Call) -> web.Response:
     """HeadObject: the headers of GetObject, and no body even for an error."""
     entry, headers, chosen = await _prepare(call)
     headers["Content-Length"] = str(chosen.stop - chosen.start if chosen else entry.size)
-    return call.answer(206 if chosen else 200, headers=headers)
+    return call.answer(_status(headers), headers=headers)
 
 
 async def get_object(call: Call) -> web.StreamResponse:
     """GetObject: the whole object, one range or one part of it, every block verified before a byte of it is sent."""
     entry, headers, chosen = await _prepare(call)
-    status = 206 if chosen else 200
+    status = _status(headers)
     start, stop = chosen or ByteRange(0, entry.size)
     store = call.front.store
     if stop - start <= SINGLE_ANSWER_BYTES_MAX:
@@ -91,15 +93,30 @@ async def _prepare(call: Call) -> tuple[Entry, dict[str, str], ByteRange | None]
     if call.target.query:
         headers |= overrides(call.target.query)
     chosen = _choose(call, entry, metadata)
-    if chosen is not None:
+    if chosen is not None and chosen.start < chosen.stop:  # HTTP has no range of no bytes, which a part may be
         headers["Content-Range"] = chosen.content_range(entry.size)
-    of_part = "partNumber" in call.target.query
-    if of_part and metadata.parts:
+    if "partNumber" in call.target.query and metadata.parts:
         headers["x-amz-mp-parts-count"] = str(len(metadata.parts))
-    whole = chosen is None or (of_part and chosen == (0, entry.size))
-    if whole and call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
-        headers |= metadata.checksum_headers()
+    if call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
+        headers |= _checksum_headers(call, entry, metadata, chosen)
     return entry, headers, chosen
+
+
+def _status(headers: Mapping[str, str]) -> int:
+    return 206 if "Content-Range" in headers else 200
+
+
+def _checksum_headers(
+    call: Call, entry: Entry, metadata: ObjectMetadata, chosen: ByteRange | None
+) -> dict[str, str]:
+    """What is known of the bytes that will be sent: of the object, or of exactly one of its parts."""
+    if chosen is None:
+        return metadata.checksum_headers()
+    if metadata.part_checksums:
+        place = place_of(chosen, metadata.parts)
+        return {} if place is None else metadata.checksum_headers(place)
+    whole_part = "partNumber" in call.target.query and chosen == (0, entry.size)
+    return metadata.checksum_headers() if whole_part else {}
 
 
 def _choose(call: Call, entry: Entry, metadata: ObjectMetadata) -> ByteRange | None:

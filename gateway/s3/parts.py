@@ -12,8 +12,8 @@ from gateway.s3.xml import PARTS_MAX
 _DIGITS_MAX: Final = len(str(PARTS_MAX))
 
 
-def part_range(number: str, parts: Sequence[tuple[int, int]], size: int) -> ByteRange | None:
-    """Return the bytes of a part, None for a part without any, of which HTTP has no range.
+def part_range(number: str, parts: Sequence[tuple[int, int]], size: int) -> ByteRange:
+    """Return the bytes of a part; there may be none.
 
     Args:
         number: the parameter's value.
@@ -29,9 +29,19 @@ def part_range(number: str, parts: Sequence[tuple[int, int]], size: int) -> Byte
     start = 0
     for found, length in parts or [(1, size)]:
         if found == wanted:
-            return ByteRange(start, start + length) if length else None
+            return ByteRange(start, start + length)
         start += length
     raise S3Error("InvalidPartNumber", PartNumberRequested=wanted, ActualPartCount=len(parts) or 1)
+
+
+def place_of(chosen: ByteRange, parts: Sequence[tuple[int, int]]) -> int | None:
+    """Return the place, from 0, of the part that is exactly ``chosen``; None if none of ``parts`` is."""
+    start = 0
+    for place, (_, length) in enumerate(parts):
+        if chosen == (start, start + length):
+            return place
+        start += length
+    return None
 
 
 def parse_part_number(text: str) -> int:

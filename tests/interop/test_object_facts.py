@@ -60,6 +60,47 @@ class TestParts:
         empty = s3.get_object(Bucket=bucket, Key="empty", PartNumber=1)
         assert (empty["Body"].read(), empty["ResponseMetadata"]["HTTPStatusCode"]) == (b"", 200)
 
+    def test_a_part_without_a_byte(self, s3: Any, bucket: str) -> None:
+        upload(s3, bucket, "k", {1: PIECES[0], 2: b""})
+        for read in (s3.get_object, s3.head_object):
+            got = read(Bucket=bucket, Key="k", PartNumber=2)
+            assert (got["ContentLength"], got["PartsCount"], "ContentRange" in got) == (0, 2, False)
+
+    @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "SHA1", "SHA256"])
+    def test_a_part_has_the_checksum_that_it_was_uploaded_with(self, s3: Any, bucket: str, algorithm: str) -> None:
+        name = f"Checksum{algorithm}"
+        upload(s3, bucket, "k", dict(zip((1, 2, 30), PIECES, strict=True)), ChecksumAlgorithm=algorithm)
+        s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k")
+        whole = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")[name]
+        assert whole.endswith("-3")
+        start = 0
+        for number, piece in zip((1, 2, 30), PIECES, strict=True):
+            wanted = s3.put_object(Bucket=bucket, Key="alone", Body=piece, ChecksumAlgorithm=algorithm)[name]
+            for key, chosen in (
+                ("k", {"PartNumber": number}),
+                ("copy", {"PartNumber": number}),
+                ("k", {"Range": f"bytes={start}-{start + len(piece) - 1}"}),
+            ):
+                for read in (s3.get_object, s3.head_object):
+                    got = read(Bucket=bucket, Key=key, ChecksumMode="ENABLED", **chosen)
+                    assert (got[name], got["ChecksumType"]) == (wanted, "COMPOSITE")
+            start += len(piece)
+        for other in ("bytes=0-3", f"bytes=0-{start - 1}", "bytes=1-5242879"):
+            got = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED", Range=other)
+            assert (name in got, "ChecksumType" in got) == (False, False)
+        assert name not in s3.head_object(Bucket=bucket, Key="k", PartNumber=1)
+
+    def test_the_only_part_of_a_composite_object(self, s3: Any, bucket: str) -> None:
+        """It has a checksum other than the object's, which is made of the checksums of parts."""
+        upload(s3, bucket, "k", {1: b"plain"}, ChecksumAlgorithm="SHA256")
+        got = s3.get_object(Bucket=bucket, Key="k", PartNumber=1, ChecksumMode="ENABLED")
+        assert got["ChecksumSHA256"] == b64encode(hashlib.sha256(b"plain").digest()).decode()
+
+    def test_parts_of_a_full_object_checksum_have_none(self, s3: Any, bucket: str) -> None:
+        upload(s3, bucket, "k", dict(enumerate(PIECES, 1)))
+        got = s3.get_object(Bucket=bucket, Key="k", PartNumber=3, ChecksumMode="ENABLED")
+        assert (got["Body"].read(), "ChecksumType" in got, "ChecksumCRC64NVME" in got) == (PIECES[2], False, False)
+
     @pytest.mark.parametrize("number", ["0", "10001", "-1", "x", ""])
     def test_numbers_that_no_part_has(self, server: Any, s3: Any, bucket: str, number: str) -> None:
         s3.put_object(Bucket=bucket, Key="k", Body=b"plain")
@@ -93,19 +134,33 @@ class TestAttributes:
 
     def test_parts_page_by_page(self, s3: Any, bucket: str) -> None:
         upload(s3, bucket, "k", dict(zip((1, 2, 30), PIECES, strict=True)), ChecksumAlgorithm="SHA256")
-        sizes, marker, pages = [], 0, 0
+        sizes, sums, marker, pages = [], [], 0, 0
         while True:
             parts = s3.get_object_attributes(
                 Bucket=bucket, Key="k", ObjectAttributes=["ObjectParts"], MaxParts=2, PartNumberMarker=marker
             )["ObjectParts"]
             assert (parts["TotalPartsCount"], parts["MaxParts"], parts["PartNumberMarker"]) == (3, 2, marker)
             sizes += [(part["PartNumber"], part["Size"]) for part in parts["Parts"]]
+            sums += [part["ChecksumSHA256"] for part in parts["Parts"]]
             pages += 1
             marker = parts["NextPartNumberMarker"]
             if not parts["IsTruncated"]:
                 break
         assert sizes == [(1, 5 * MIB), (2, 5 * MIB), (30, 7)]
         assert (pages, marker) == (2, 30)
+        assert sums == [b64encode(hashlib.sha256(piece).digest()).decode() for piece in PIECES]
+
+    def test_of_a_composite_checksum(self, s3: Any, bucket: str) -> None:
+        """Without the number of parts, which it has everywhere else."""
+        upload(s3, bucket, "k", {1: b"plain"}, ChecksumAlgorithm="SHA256")
+        got = s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["Checksum"])["Checksum"]
+        made = hashlib.sha256(hashlib.sha256(b"plain").digest()).digest()
+        assert got == {"ChecksumSHA256": b64encode(made).decode(), "ChecksumType": "COMPOSITE"}
+
+    def test_parts_of_a_full_object_checksum_are_only_counted(self, server: Any, s3: Any, bucket: str) -> None:
+        upload(s3, bucket, "k", {1: b"plain"}, ChecksumAlgorithm="CRC64NVME")
+        reply = server.request("GET", f"/{bucket}/k?attributes", {"x-amz-object-attributes": "ObjectParts"})
+        assert b"<ObjectParts><PartsCount>1</PartsCount></ObjectParts>" in reply.body
 
     @pytest.mark.parametrize("limit", ["x", "-1", "", "99999999999999999999"])
     def test_a_bad_number_of_parts_is_the_default(self, server: Any, s3: Any, bucket: str, limit: str) -> None:

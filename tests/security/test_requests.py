@@ -142,6 +142,7 @@ def test_cve_2026_34204_clients_cannot_set_internal_metadata() -> None:
         (
             "ck",
             "ckt",
+            "pk",
             "ps",
             "pn",
             "um",

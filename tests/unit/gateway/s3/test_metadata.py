@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.s3.checksums import Algorithm, ChecksumType
+from gateway.s3.checksums import Algorithm
 from gateway.s3.errors import S3Error
 from gateway.s3.headers import Headers
 from gateway.s3.metadata import ObjectMetadata, decode_words, encode_words, overrides
@@ -235,17 +235,23 @@ def test_checksums_are_kept() -> None:
     assert metadata().checksum_headers() == {}
 
 
-def test_composite_checksums_show_the_number_of_parts() -> None:
-    meta = (
-        metadata()
-        .with_checksum(Algorithm.CRC32, bytes(4), ChecksumType.COMPOSITE)
-        .with_parts([1, 2], [5, 3])
-    )
-    assert meta.stored == {"ck": {"CRC32": bytes(4)}, "ckt": "COMPOSITE", "ps": [5, 3]}
+def test_composite_checksums_are_kept_with_those_of_the_parts() -> None:
+    of_parts = [b"1" * 4, b"2" * 4]
+    meta = metadata().with_parts([1, 2], [5, 3]).with_checksum(Algorithm.CRC32, bytes(4), of_parts)
+    assert meta.stored == {
+        "ck": {"CRC32": bytes(4)},
+        "ckt": "COMPOSITE",
+        "pk": b"11112222",
+        "ps": [5, 3],
+    }
     assert meta.checksums == {Algorithm.CRC32: "AAAAAA==-2"}
-    assert meta.checksum_headers()["x-amz-checksum-type"] == "COMPOSITE"
+    assert (meta.digests, meta.part_checksums) == ({Algorithm.CRC32: bytes(4)}, of_parts)
+    kind = {"x-amz-checksum-type": "COMPOSITE"}
+    assert meta.checksum_headers() == {"x-amz-checksum-crc32": "AAAAAA==-2"} | kind
+    assert meta.checksum_headers(1) == {"x-amz-checksum-crc32": "MjIyMg=="} | kind
     again = meta.with_checksum(Algorithm.SHA1, bytes(20))
     assert again.stored == {"ck": {"SHA1": bytes(20)}, "ps": [5, 3]}
+    assert again.part_checksums == []
 
 
 def test_parts_are_kept_with_their_numbers() -> None:
@@ -261,9 +267,9 @@ def test_copies_keep_what_belongs_to_the_bytes() -> None:
     source = metadata(
         content_type="a/b", x_amz_storage_class="GLACIER", x_amz_meta_a="old", x_amz_tagging="t=old"
     )
-    source = source.with_checksum(Algorithm.CRC32, bytes(4)).with_parts([1], [3])
+    source = source.with_checksum(Algorithm.CRC32, bytes(4), [bytes(4)]).with_parts([1], [3])
     asked = metadata(content_type="c/d", x_amz_storage_class="ONEZONE_IA", x_amz_tagging="t=new")
-    of_bytes = {"ck": {"CRC32": bytes(4)}, "ps": [3]}
+    of_bytes = {"ck": {"CRC32": bytes(4)}, "ckt": "COMPOSITE", "pk": bytes(4), "ps": [3]}
     replaced, kept = {"ct": "c/d"}, {"ct": "a/b", "um": {"a": "old"}}
     for replaces, rest in ((True, replaced), (False, kept)):
         for replaces_tags, tag in ((True, "new"), (False, "old")):
