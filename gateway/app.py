@@ -98,7 +98,7 @@ class Gateway:
         return not self._store.buckets()
 
     async def serve(self, started: Callable[[str], None]) -> None:
-        """Answer requests until SIGTERM or SIGINT, then finish those in progress; SIGHUP replaces the certificate.
+        """Answer requests until SIGTERM or SIGINT, then finish those in progress; SIGHUP renews the certificate.
 
         Args:
             started: called with the endpoint's URL when requests are accepted.
@@ -114,8 +114,7 @@ class Gateway:
         listen = Listen(config.listen.host, sockets[0][0].getsockname()[1])
         endpoint = endpoint_of(listen, tls=config.tls.files is not None)
         answering = await self._answer(sockets)
-        if config.tls.files is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload, answering)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload, answering)
         write_running(self._store.folder, Running(os.getpid(), endpoint, config.s3.region))
         log.info("serving", endpoint=endpoint, data_dir=str(config.data_dir), buckets=len(self._store.buckets()))
         started(endpoint)
@@ -146,6 +145,9 @@ class Gateway:
         return crew
 
     def _reload(self, answering: Service | Crew) -> None:
+        if self._config.tls.files is None:
+            log.info("SIGHUP changes nothing without TLS: the configuration is read at the start only")
+            return
         try:
             _report_certificate(self._config)
         except ConfigError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -44,7 +45,7 @@ def verb(config_file: Path | None, data_dir: str | None, **flags: str | bool | N
 
     The first start makes the folder, a key that signs every change, and an access key. Everything that
     was answered survives kill -9 and power loss. SIGTERM and Ctrl-C let requests in progress finish; a
-    second one does not.
+    second one does not. SIGHUP has the TLS certificate read anew and ends nothing.
 
     Every setting of config.example.yaml can also be given as a variable, such as MS3T_LISTEN.
 
@@ -58,6 +59,7 @@ def verb(config_file: Path | None, data_dir: str | None, **flags: str | bool | N
     settings = {key: flags[key.replace(".", "_")] for key in keys}
     config = load_config(config_file, os.environ, {"data_dir": data_dir, **settings})
     set_up_logs(config.log.level, config.log.format)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something that it could have read anew
     parser = check_http_parser()
     if parser.status == "fail":
         raise Failure(f"{parser.detail}: {parser.todo}")

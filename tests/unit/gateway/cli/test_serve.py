@@ -99,6 +99,29 @@ def test_signals_end_it_with_0_and_a_complete_log(
     assert "Traceback" not in server.output()
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sighup_without_a_certificate_changes_nothing(
+    own: Any, serve: Callable[..., Any], client_of: Callable[[Path], Client], workers: str
+) -> None:
+    server = serve(own.path, "--workers", workers)
+    server.wait_until_ready()
+    client = client_of(own.path)
+    kept = http.client.HTTPConnection(client.host, timeout=20)
+    kept.request("GET", "/", headers=client.headers("GET", "/"))
+    assert kept.getresponse().read()
+    server.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 20
+    while "SIGHUP changes nothing" not in server.output():
+        assert time.monotonic() < deadline
+        assert server.process.poll() is None
+        time.sleep(0.05)
+    kept.request("GET", "/", headers=client.headers("GET", "/"))
+    assert kept.getresponse().status == 200
+    kept.close()
+    assert client.send("PUT", "/void/after", b"still here")[0] == 200
+    assert server.stop() == 0
+
+
 def test_a_second_server_is_told_who_has_the_folder(
     own: Any, serve: Callable[..., Any], ms3t: Callable[..., Result]
 ) -> None:
