@@ -11,7 +11,7 @@ from gateway.s3.body import parse, read_document
 from gateway.s3.call import Call
 from gateway.s3.errors import S3Error
 from gateway.s3.tags import Tags, document_of, read_bucket_tags
-from gateway.store.mutations import Record
+from gateway.store.mutations import Record, RegistryWrite
 from mst import cbor
 from registry import settings
 
@@ -32,8 +32,7 @@ async def put_bucket_tagging(call: Call) -> web.Response:
     """PutBucketTagging: replaces all tags of the bucket."""
     instance = call.bucket.instance
     tags = await parse(await read_document(call), read_bucket_tags)
-    write = partial(settings.put, instance=instance, name=SETTING, document=cbor.encode(tags))
-    await call.front.store.committer.submit(Record(write))
+    await call.front.store.committer.submit(Record(recorded(instance, tags)))
     return call.answer(204)
 
 
@@ -42,3 +41,8 @@ async def delete_bucket_tagging(call: Call) -> web.Response:
     write = partial(settings.delete, instance=call.bucket.instance, name=SETTING)
     await call.front.store.committer.submit(Record(write))
     return call.answer(204)
+
+
+def recorded(instance: bytes, tags: Tags) -> RegistryWrite:
+    """What makes these the tags of the bucket ``instance``, in place of any others."""
+    return partial(settings.put, instance=instance, name=SETTING, document=cbor.encode(tags))

@@ -8,13 +8,15 @@ import secrets
 
 from aiohttp import web
 
-from gateway.s3.body import read_document
+from gateway.s3.body import parse, read_document
+from gateway.s3.bucket_tagging import recorded
 from gateway.s3.call import Call, state_headers
 from gateway.s3.errors import S3Error
 from gateway.s3.httpdate import format_iso
 from gateway.s3.listing import decode_token, encode_token
 from gateway.s3.owners import owner_element
 from gateway.s3.page import after_key
+from gateway.s3.tags import Tags, bucket_tags
 from gateway.s3.target import check_bucket_name
 from gateway.s3.xml import parse_create_bucket
 from gateway.s3.xmltext import DECLARATION, NAMESPACE, escape
@@ -85,22 +87,25 @@ def _page_limit(call: Call) -> int | None:
 
 
 async def create_bucket(call: Call) -> web.Response:
-    """CreateBucket: creating one's own bucket again is a success in us-east-1, and only there."""
+    """CreateBucket: creating one's own bucket again without tags is a success in us-east-1, and only there."""
     check_bucket_name(call.bucket_name)
     if call.headers.get("x-amz-bucket-object-lock-enabled", "false").lower() == "true":
         raise S3Error("NotImplemented", "Object Lock is not implemented.")
+    tags: Tags = {}
     document = await read_document(call)
     if document:
-        _check_location(parse_create_bucket(document), call.front.region)
+        asked = await parse(document, parse_create_bucket)
+        _check_location(asked.region, call.front.region)
+        tags = bucket_tags(asked.tags)
     salt = os.urandom(SALT_BYTES) if call.front.tree_salted else None
-    make = MakeBucket(
-        call.bucket_name, call.front.tree_bits, salt, secrets.token_bytes(INSTANCE_BYTES)
-    )
+    instance = secrets.token_bytes(INSTANCE_BYTES)
+    record = recorded(instance, tags) if tags else None
+    make = MakeBucket(call.bucket_name, call.front.tree_bits, salt, instance, record)
     headers = {"Location": f"/{call.bucket_name}"}
     try:
         done = await call.front.store.committer.submit(make)
     except BucketExists:
-        if call.front.region != DEFAULT_REGION:
+        if tags or call.front.region != DEFAULT_REGION:
             raise S3Error("BucketAlreadyOwnedByYou", BucketName=call.bucket_name) from None
         return call.answer(200, headers=headers)
     return call.answer(200, headers=headers | state_headers(done.bucket))

@@ -43,11 +43,18 @@ def read_bucket_tags(document: bytes) -> Tags:
     """Return the tags of a PutBucketTagging request.
 
     Raises:
-        S3Error: ``MalformedXML``; ``InvalidTag``; ``BadRequest`` for more than 50.
+        S3Error: ``MalformedXML``; else as for `bucket_tags`.
     """
-    return _checked(
-        parse_tagging(document), BUCKET_TAGS_MAX, "Bucket tag count cannot be greater than 50"
-    )
+    return bucket_tags(parse_tagging(document))
+
+
+def bucket_tags(pairs: Iterable[tuple[str, str]]) -> Tags:
+    """Return the tags of a bucket that these keys and values are.
+
+    Raises:
+        S3Error: ``InvalidTag``; ``BadRequest`` for more than 50.
+    """
+    return _checked(pairs, BUCKET_TAGS_MAX, "Bucket tag count cannot be greater than 50")
 
 
 def read_header(value: str) -> Tags:

@@ -37,6 +37,18 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _CHECKSUM_ELEMENTS: Final = {f"Checksum{algorithm.value}": algorithm for algorithm in Algorithm}
 
 
+class CreateBucketRequest(NamedTuple):
+    """A CreateBucketConfiguration.
+
+    Attributes:
+        region: its LocationConstraint, or None.
+        tags: key and value of each of its tags, as written.
+    """
+
+    region: str | None
+    tags: tuple[tuple[str, str], ...]
+
+
 class DeleteObject(NamedTuple):
     """One object of a DeleteObjects request.
 
@@ -168,21 +180,25 @@ def _values(element: _Element) -> dict[str, str]:
     return values
 
 
-def parse_create_bucket(document: bytes) -> str | None:
-    """Return the LocationConstraint of a CreateBucketConfiguration, or None if it has none.
+def parse_create_bucket(document: bytes) -> CreateBucketRequest:
+    """Return a CreateBucketConfiguration.
 
     Raises:
-        S3Error: ``MalformedXML``; ``NotImplemented`` for directory buckets and tags.
+        S3Error: ``MalformedXML``; ``NotImplemented`` for directory buckets.
     """
     root = _parse(document, "CreateBucketConfiguration")
     region: str | None = None
+    tags: tuple[tuple[str, str], ...] | None = None
     for child in _children(root):
-        if child.name in ("Bucket", "Location", "Tags"):
+        if child.name in ("Bucket", "Location"):
             raise S3Error("NotImplemented", f"{child.name} is not implemented for CreateBucket.")
-        if child.name != "LocationConstraint" or child.children or region is not None:
+        if child.name == "LocationConstraint" and not child.children and region is None:
+            region = child.text.strip()
+        elif child.name == "Tags" and tags is None:
+            tags = _tags(child)
+        else:
             raise S3Error("MalformedXML")
-        region = child.text.strip()
-    return region or None
+    return CreateBucketRequest(region or None, tags or ())
 
 
 def parse_delete(document: bytes) -> DeleteRequest:
@@ -222,7 +238,7 @@ def _delete_object(element: _Element) -> DeleteObject:
     return DeleteObject(key, version_id or None, etag or None)
 
 
-def parse_tagging(document: bytes) -> list[tuple[str, str]]:
+def parse_tagging(document: bytes) -> tuple[tuple[str, str], ...]:
     """Return the keys and values of a Tagging document, as written.
 
     Raises:
@@ -231,13 +247,18 @@ def parse_tagging(document: bytes) -> list[tuple[str, str]]:
     root = _children(_parse(document, "Tagging"))
     if [child.name for child in root] != ["TagSet"]:
         raise S3Error("MalformedXML")
+    return _tags(root[0])
+
+
+def _tags(element: _Element) -> tuple[tuple[str, str], ...]:
+    """Return the keys and values of a set of tags, as written."""
     pairs: list[tuple[str, str]] = []
-    for child in _children(root[0]):
+    for child in _children(element):
         values = _values(child)
         if child.name != "Tag" or values.keys() != {"Key", "Value"}:
             raise S3Error("MalformedXML")
         pairs.append((values["Key"], values["Value"]))
-    return pairs
+    return tuple(pairs)
 
 
 def parse_versioning(document: bytes) -> str:

@@ -99,12 +99,22 @@ class Delete(NamedTuple):
 
 
 class MakeBucket(NamedTuple):
-    """Create an empty bucket of that shape."""
+    """Create an empty bucket.
+
+    Attributes:
+        bucket: its name.
+        bits: the fan-out of its tree, as a power of two.
+        salt: what makes its tree's shape its own, or None.
+        instance: the id that tells it from earlier ones of its name.
+        record: statements that belong to the same commit (what is configured for it from the start), called when the
+            bucket has been entered in the same transaction; must not raise.
+    """
 
     bucket: str
     bits: int
     salt: bytes | None
     instance: bytes
+    record: RegistryWrite | None = None
 
 
 class DropBucket(NamedTuple):

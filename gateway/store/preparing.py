@@ -54,6 +54,7 @@ class Prepared:
         outcomes: for each mutation its answer, if all goes well; None for a `Record`, which has still to be written.
         moves: heads to be moved.
         created: a bucket to be entered.
+        creation: what has to be recorded with it.
         dropped: a bucket to be removed.
         puts: places of puts that have something to record; it is told which version they made.
         records: places of records.
@@ -62,6 +63,7 @@ class Prepared:
     outcomes: list[Outcome | None]
     moves: list[HeadMove] = field(default_factory=list)
     created: Bucket | None = None
+    creation: RegistryWrite | None = None
     dropped: Bucket | None = None
     puts: list[tuple[int, CommitWrite]] = field(default_factory=list)
     records: list[tuple[int, RegistryWrite]] = field(default_factory=list)
@@ -193,7 +195,7 @@ class Preparer:
         bucket, block = self._sign(bucket, None, now_ms)
         empty = Block(tree.EMPTY_ROOT, tree.EMPTY_BLOCK)
         self._log.append([empty, block], [block.cid])
-        return Prepared([Committed(bucket)], created=bucket)
+        return Prepared([Committed(bucket)], created=bucket, creation=make.record)
 
     def _drop_bucket(self, drop: DropBucket, heads: Mapping[str, Bucket]) -> Prepared:
         bucket = heads.get(drop.bucket)

@@ -92,6 +92,8 @@ def _write(connection: Connection, prepared: Prepared) -> None:
         heads.move_head(connection, move)
     if prepared.created:
         heads.insert_bucket(connection, prepared.created)
+    if prepared.creation:
+        prepared.creation(connection)
     if prepared.dropped:
         heads.delete_bucket(connection, prepared.dropped.instance, prepared.dropped.commit)
     for place, record in prepared.puts:

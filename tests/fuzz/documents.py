@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.s3 import checksums, xml
-from gateway.s3.xml import CompletedPart, DeleteRequest
+from gateway.s3.xml import CompletedPart, CreateBucketRequest, DeleteRequest
 from gateway.s3.xmltext import escape
 from tests.fuzz.fields import wire_target
 
@@ -35,10 +35,11 @@ def _complete_check(_: bytes, found: tuple[CompletedPart, ...]) -> None:
     assert xml.parse_complete(f"<CompleteMultipartUpload>{rows}</CompleteMultipartUpload>".encode()) == found
 
 
-def _create_bucket_check(_: bytes, found: str | None) -> None:
+def _create_bucket_check(_: bytes, found: CreateBucketRequest) -> None:
+    tags = "".join(f"<Tag><Key>{escape(key)}</Key><Value>{escape(value)}</Value></Tag>" for key, value in found.tags)
     document = (
-        "<CreateBucketConfiguration><LocationConstraint>"
-        f"{escape(found or '')}</LocationConstraint></CreateBucketConfiguration>"
+        f"<CreateBucketConfiguration><Tags>{tags}</Tags><LocationConstraint>"
+        f"{escape(found.region or '')}</LocationConstraint></CreateBucketConfiguration>"
     )
     assert xml.parse_create_bucket(document.encode()) == found
 
@@ -74,6 +75,7 @@ DOCUMENTS = {
     "create-bucket": wire_target(
         xml.parse_create_bucket, _create_bucket_check,
         b"<CreateBucketConfiguration><LocationConstraint> eu-west-1 </LocationConstraint></CreateBucketConfiguration>",
+        b"<CreateBucketConfiguration><Tags><Tag><Key>a</Key><Value>b</Value></Tag></Tags></CreateBucketConfiguration>",
         b"<CreateBucketConfiguration/>", tokens=_XML_TOKENS,
     ),
     "versioning": wire_target(

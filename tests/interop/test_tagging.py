@@ -184,6 +184,38 @@ class TestBuckets:
         with refused("NoSuchTagSet", 404):
             s3.get_bucket_tagging(Bucket=bucket)
 
+    def test_from_the_start(self, start: Callable[..., Any], refused: Any) -> None:
+        server = start()
+        s3 = server.boto3()
+        s3.create_bucket(Bucket="tagged", CreateBucketConfiguration={"Tags": tag_set(TAGS)["TagSet"]})
+        server.kill()
+        server.restart()
+        s3 = server.boto3()
+        assert tags_of(s3.get_bucket_tagging(Bucket="tagged")) == TAGS
+        for again in (TAGS, {"other": ""}):
+            with refused("BucketAlreadyOwnedByYou", 409):
+                s3.create_bucket(Bucket="tagged", CreateBucketConfiguration={"Tags": tag_set(again)["TagSet"]})
+        for again in ({}, {"CreateBucketConfiguration": {"Tags": []}}):
+            s3.create_bucket(Bucket="tagged", **again)
+        assert tags_of(s3.get_bucket_tagging(Bucket="tagged")) == TAGS
+        s3.create_bucket(Bucket="untagged", CreateBucketConfiguration={"Tags": []})
+        with refused("NoSuchTagSet", 404):
+            s3.get_bucket_tagging(Bucket="untagged")
+
+    @pytest.mark.parametrize(
+        ("tags", "code"),
+        [
+            *((tag_set(tags)["TagSet"], code) for tags, code in TOO_MUCH if code == "InvalidTag"),
+            (tag_set({f"k{n}": "" for n in range(51)})["TagSet"], "BadRequest"),
+            ([{"Key": "twice", "Value": ""}] * 2, "InvalidTag"),
+        ],
+    )
+    def test_tags_that_make_no_bucket(self, s3: Any, tags: list[Any], code: str, refused: Any) -> None:
+        with refused(code, 400):
+            s3.create_bucket(Bucket="not-made", CreateBucketConfiguration={"Tags": tags})
+        with refused("404", 404):
+            s3.head_bucket(Bucket="not-made")
+
     def test_they_survive_a_kill(self, start: Callable[..., Any]) -> None:
         server = start()
         server.boto3().create_bucket(Bucket="tagged")

@@ -59,10 +59,28 @@ CREATE = "<CreateBucketConfiguration{}>{}</CreateBucketConfiguration>"
     ],
 )
 def test_create_bucket(document: str, region: str | None) -> None:
-    assert parse_create_bucket(document.encode()) == region
+    assert parse_create_bucket(document.encode()) == (region, ())
 
 
-@pytest.mark.parametrize("name", ["Bucket", "Location", "Tags"])
+TAG = "<Tag><Key>{}</Key><Value>{}</Value></Tag>"
+TAGGED = CREATE.format("", REGION.format("eu-west-1") + "<Tags>{}</Tags>")
+
+
+def test_create_bucket_with_tags() -> None:
+    assert parse_create_bucket(TAGGED.format("").encode()) == ("eu-west-1", ())
+    document = TAGGED.format(TAG.format("a", " 1 ") + TAG.format("a&lt;", ""))
+    assert parse_create_bucket(document.encode()) == ("eu-west-1", (("a", " 1 "), ("a<", "")))
+
+
+@pytest.mark.parametrize(
+    "inner",
+    ["<Tag><Key>a</Key></Tag>", "<Tag><Value>a</Value></Tag>", "<Tag/>", "text", "<TagSet/>", "</Tags><Tags>"],
+)
+def test_create_bucket_with_tags_that_are_none(inner: str) -> None:
+    assert refusal(parse_create_bucket, TAGGED.format(inner)) == "MalformedXML"
+
+
+@pytest.mark.parametrize("name", ["Bucket", "Location"])
 def test_create_bucket_with_what_is_not_there(name: str) -> None:
     assert (
         refusal(
@@ -255,7 +273,7 @@ def test_malformed_documents(document: str) -> None:
 def test_other_encodings(encoding: str) -> None:
     document = f"<{ROOT}><LocationConstraint>é</LocationConstraint></{ROOT}>".encode(encoding)
     try:
-        assert parse_create_bucket(document) != "é"
+        assert parse_create_bucket(document).region != "é"
     except S3Error as refused:
         assert refused.code == "MalformedXML"
 

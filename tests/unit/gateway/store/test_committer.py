@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from gateway.store.errors import (
     StoreFull,
     StoreReadOnly,
 )
-from gateway.store.mutations import Committed, Delete, Mutation, Put, Record
+from gateway.store.mutations import Committed, Delete, DropBucket, MakeBucket, Mutation, Put, Record
 from gateway.store.registering import Registrar
 from gateway.store.segment import Segment
 from mst import tree
@@ -36,7 +37,7 @@ from mst.entry import Entry
 from mst.errors import TreeLimitError
 from mst.layer import TreeParams
 from registry import database as database_module
-from registry import state
+from registry import settings, state
 from registry.database import Database, DatabaseFailed
 from registry.heads import Bucket
 from tests.store_client import CLOCK_MS, StoreClient, content_of, open_client
@@ -355,8 +356,6 @@ def test_checks_are_asked_again_when_a_limit_takes_a_batch_apart(
 
 
 def test_buckets_come_and_go_in_order(tmp_path: Path) -> None:
-    from gateway.store.mutations import DropBucket, MakeBucket
-
     async def test(client: StoreClient) -> None:
         answers = await client.store.committer.submit_all(
             [
@@ -699,6 +698,30 @@ def test_a_put_and_its_record_happen_together_or_not_at_all(tmp_path: Path) -> N
 
     _run(tmp_path, test)
     _run(tmp_path, lambda client: _expect(client, {b"1": b"x"}))
+
+
+def test_a_bucket_and_its_record_happen_together_or_not_at_all(tmp_path: Path) -> None:
+    def make(instance: bytes, document: bytes) -> MakeBucket:
+        record = partial(settings.put, instance=instance, name="n", document=document)
+        return MakeBucket("c", 4, None, instance, record)
+
+    def configured(client: StoreClient) -> list[bytes | None]:
+        with client.store.database.read() as connection:
+            return [settings.get(connection, instance, "n") for instance in (b"1" * 16, b"2" * 16)]
+
+    async def test(client: StoreClient) -> None:
+        await client.store.committer.submit(make(b"1" * 16, b"first"))
+        with pytest.raises(BucketExists):
+            await client.store.committer.submit(make(b"2" * 16, b"second"))
+        assert configured(client) == [b"first", None]
+
+    async def after(client: StoreClient) -> None:
+        assert configured(client) == [b"first", None]
+        await client.store.committer.submit(DropBucket("c"))
+        assert configured(client) == [None, None]
+
+    _run(tmp_path, test)
+    _run(tmp_path, after)
 
 
 def _take_token(connection: sa.Connection, _version: int | None = None) -> None:
