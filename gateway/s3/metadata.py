@@ -291,11 +291,11 @@ class ObjectMetadata:
 
 
 def _without_aws_chunked(value: str) -> str:
-    """Take the framing out of Content-Encoding: it is undone before anything is stored."""
+    """Take the framing out of Content-Encoding, where it is undone already; the rest stays as it is written."""
     if "aws-chunked" not in value.lower():
         return value
-    codings = [coding.strip() for coding in value.split(",")]
-    return ",".join(c for c in codings if c and c.lower() != "aws-chunked")
+    kept = (coding for coding in value.split(",") if coding.strip().lower() not in ("", "aws-chunked"))
+    return ",".join(kept).strip(" \t")
 
 
 def _user_metadata(headers: Headers) -> dict[str, Value]:
