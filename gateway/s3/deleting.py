@@ -23,6 +23,8 @@ async def delete_object(call: Call) -> web.Response:
     """DeleteObject: by a delete marker where versions are kept; deleting what is not there is a success."""
     number = parse_version(call.target.query.get("versionId"))
     check = write_check(call.headers)
+    if number is not None and check is not None:  # Amazon S3 judges only the current version
+        raise S3Error("NotImplemented", "Conditions on the deletion of one version are not implemented.")
     done = await call.front.store.committer.submit(Delete(call.bucket_name, call.key, check, number))
     headers = {} if done.version is None else {HEADER: format_version(done.version)}
     if done.marker:

@@ -179,6 +179,24 @@ class TestEnabled:
         s3.put_object(Bucket=versioned, Key="k", Body=b"3", IfNoneMatch="*")
         assert len(listed(s3, versioned)) == 4
 
+    def test_a_conditional_delete_is_of_the_current_version(self, s3: Any, versioned: str, refused: Any) -> None:
+        """As measured at Amazon S3: without a current object there is no key, and a version takes no condition."""
+        put(s3, versioned, "k", b"old")
+        new = s3.put_object(Bucket=versioned, Key="k", Body=b"new")
+        for condition in (new["ETag"], "*"):
+            with refused("NotImplemented", 501):
+                s3.delete_object(Bucket=versioned, Key="k", VersionId=new["VersionId"], IfMatch=condition)
+        with refused("PreconditionFailed", 412):
+            s3.delete_object(Bucket=versioned, Key="k", IfMatch='"other"')
+        assert read(s3, versioned, "k") == b"new"
+        assert s3.delete_object(Bucket=versioned, Key="k", IfMatch=new["ETag"])["DeleteMarker"]
+        for condition in (new["ETag"], "*"):
+            with refused("NoSuchKey", 404):
+                s3.delete_object(Bucket=versioned, Key="k", IfMatch=condition)
+        [error] = s3.delete_objects(Bucket=versioned, Delete={"Objects": [{"Key": "k", "ETag": new["ETag"]}]})["Errors"]
+        assert error["Code"] == "NoSuchKey"
+        assert len(listed(s3, versioned)) == 3
+
     def test_concurrent_writers_make_a_version_each(self, s3: Any, versioned: str) -> None:
         with ThreadPoolExecutor(8) as pool:
             ids = list(pool.map(lambda n: put(s3, versioned, "k", b"%d" % n), range(40)))
