@@ -750,6 +750,11 @@ class TestTargets:
         assert_refused(put({"x-amz-acl": "public-ready"}), 400, "InvalidArgument")
         assert_refused(put({}), 400, "MissingSecurityHeader")
 
+    @pytest.mark.parametrize("path", ["/not-made", "/target/new", "/target/kept?acl", "/target?acl"])
+    @pytest.mark.parametrize("acl", ["public-ready", "Private", ""])
+    def test_acls_that_are_none(self, server: Any, path: str, acl: str) -> None:
+        assert_refused(server.request("PUT", path, {"x-amz-acl": acl}), 400, "InvalidArgument")
+
     @pytest.mark.parametrize(
         "subresource",
         [
