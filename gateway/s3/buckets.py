@@ -46,19 +46,18 @@ async def list_buckets(call: Call) -> web.Response:
             ArgumentValue=region,
         )
     prefix = query.get("prefix", "")
-    start = b""
-    if "continuation-token" in query:
-        start = decode_token(query["continuation-token"], "continuation-token")
+    token = query.get("continuation-token", "")
+    start = decode_token(token, "continuation-token") if token else b""  # unlike that of ListObjectsV2, it may be empty
     found = [
         bucket
         for bucket in call.front.store.buckets()
         if bucket.name.startswith(prefix) and bucket.name.encode() >= start
     ]
-    token = ""
+    following = ""
     if limit is not None and len(found) > limit:
         found = found[:limit]
         resume = encode_token(after_key(found[-1].name.encode()))
-        token = f"<ContinuationToken>{resume}</ContinuationToken>"
+        following = f"<ContinuationToken>{resume}</ContinuationToken>"
     rows = "".join(
         f"<Bucket><Name>{bucket.name}</Name><CreationDate>{format_iso(bucket.created_ms)}</CreationDate>"
         f"<BucketRegion>{call.front.region}</BucketRegion></Bucket>"
@@ -67,7 +66,7 @@ async def list_buckets(call: Call) -> web.Response:
     echo = f"<Prefix>{escape(prefix)}</Prefix>" if prefix else ""
     return call.xml(
         f'{DECLARATION}<ListAllMyBucketsResult xmlns="{NAMESPACE}">{owner_element(call)}'
-        f"<Buckets>{rows}</Buckets>{token}{echo}</ListAllMyBucketsResult>"
+        f"<Buckets>{rows}</Buckets>{following}{echo}</ListAllMyBucketsResult>"
     )
 
 

@@ -155,7 +155,7 @@ def test_buckets(s3: Any) -> None:
         s3.create_bucket(Bucket=name)
     for size in range(1, len(names) + 2):
         found: list[str] = []
-        token: dict[str, str] = {}
+        token = {"ContinuationToken": ""}  # which Amazon S3 takes for none here
         while True:
             answer = s3.list_buckets(Prefix="page-", MaxBuckets=size, **token)
             found += [bucket["Name"] for bucket in answer["Buckets"]]

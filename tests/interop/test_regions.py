@@ -72,7 +72,7 @@ def test_pages_of_buckets_of_another_size(server: Any, size: str) -> None:
     assert (reply.status, reply.code, reply.element("ArgumentName")) == (400, "InvalidArgument", "max-buckets")
 
 
-@pytest.mark.parametrize("token", ["", "x", "AA=="])
+@pytest.mark.parametrize("token", ["x", "AA=="])
 def test_tokens_that_are_none(server: Any, token: str) -> None:
     reply = server.request("GET", f"/?continuation-token={token}")
     assert (reply.status, reply.code) == (400, "InvalidArgument")
