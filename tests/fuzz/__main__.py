@@ -18,7 +18,7 @@ from time import monotonic
 
 from tests.fuzz.all import TARGETS
 from tests.fuzz.requests import fuzz
-from tests.interop.conftest import end_server, start_server
+from tests.servers import running
 
 REQUESTS = "requests"
 INPUT_BYTES_MAX = 4096
@@ -95,14 +95,9 @@ def _numbers(seconds: int) -> Iterator[int]:
 
 def _fuzz_server(seeds: Iterable[int]) -> list[int]:
     """Start a server and fuzz it; how often each status was the answer."""
-    with tempfile.TemporaryDirectory() as folder:
-        server = start_server(Path(folder), config={"limits": {"body_idle_seconds": 1}})
-        try:
-            statuses = fuzz(server, seeds)
-            end_server(server)
-        finally:
-            server.kill()
-    return list(statuses.values())
+    config = {"limits": {"body_idle_seconds": 1}}
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder), config=config) as server:
+        return list(fuzz(server, seeds).values())
 
 
 def _replay(name: str, text: str) -> int:

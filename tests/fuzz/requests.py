@@ -21,7 +21,8 @@ from botocore.loaders import Loader
 from gateway.s3.checksums import Algorithm
 from gateway.s3.routes import COPY, ROUTES, SUBRESOURCES
 from gateway.s3.sigv4 import PayloadMode
-from tests.interop.conftest import Server, read_reply, wire_form
+from tests.rawclient import read_reply, wire_form
+from tests.servers import Server
 
 BUCKET, OTHER = "fuzzed", "fuzzed-too"
 KEYS = ("key", "dir/a b", "large", "\N{DECIDUOUS TREE}/+&?%", "no-such-key")

@@ -6,18 +6,14 @@ from pathlib import Path
 
 from gateway.s3.routes import ROUTES
 from tests.fuzz.requests import drafts, fuzz
-from tests.interop.conftest import end_server, start_server
+from tests.servers import running
 
 REQUESTS = 400
 
 
 def test_any_request_gets_an_answer_that_blames_the_client(tmp_path: Path) -> None:
-    server = start_server(tmp_path, config={"limits": {"body_idle_seconds": 1}})
-    try:
+    with running(tmp_path, config={"limits": {"body_idle_seconds": 1}}) as server:
         statuses = fuzz(server, range(REQUESTS))
-        end_server(server)
-    finally:
-        server.kill()
     # Damage that nothing accepts would not reach far.
     assert statuses[200] > REQUESTS // 10, statuses
     assert None not in statuses

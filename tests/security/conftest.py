@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.interop.conftest import Server, end_server, start_server
+from tests.servers import Server, running
 
 KEPT = b"the object that no hostile request may change"
 
@@ -15,16 +15,12 @@ KEPT = b"the object that no hostile request may change"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the object ``target/kept``; it gives up bodies that stall after a second, and logs everything."""
     config = {"limits": {"body_idle_seconds": 1}, "log": {"level": "debug"}}
-    running = start_server(tmp_path_factory.mktemp("server"), config=config)
-    try:
-        s3 = running.boto3()
+    with running(tmp_path_factory.mktemp("server"), config=config) as server:
+        s3 = server.boto3()
         s3.create_bucket(Bucket="target")
         s3.put_object(Bucket="target", Key="kept", Body=KEPT)
-        yield running
+        yield server
         assert s3.get_object(Bucket="target", Key="kept")["Body"].read() == KEPT
-        end_server(running)
-    finally:
-        running.kill()
 
 
 @pytest.fixture

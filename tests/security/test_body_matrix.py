@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.interop.conftest import Server
+from tests.servers import Server
 
 pytestmark = pytest.mark.usefixtures("kept")
 

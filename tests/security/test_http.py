@@ -10,7 +10,7 @@ import pytest
 
 from gateway.s3 import server as s3_server
 from gateway.s3.server import S3Server
-from tests.interop.conftest import Server
+from tests.servers import Server
 
 pytestmark = pytest.mark.usefixtures("kept")
 

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.interop.conftest import Reply, Server
+from tests.rawclient import Reply
+from tests.servers import Server
 
 pytestmark = pytest.mark.usefixtures("kept")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.certificates import Authority
-from tests.interop.conftest import Server
+from tests.servers import Server
 
 
 @pytest.fixture(scope="session")

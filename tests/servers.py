@@ -1,0 +1,266 @@
+"""The real server as a child process: its life, its processes, and clients that reach it as strangers do.
+
+Nothing here imports the project: what a test learns, it learns over the wire and from `ms3t env`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from tests.proc import children, kibibytes, open_files
+from tests.rawclient import REPLY_SECONDS_MAX, RawClient
+
+BIN = Path(sys.executable).parent
+SETTINGS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
+START_SECONDS_MAX = 30.0
+STOP_SECONDS_MAX = 40.0
+
+
+def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """An environment in which nothing of the person running the tests shows."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MS3T_"))}
+    return {
+        **kept,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "1",
+        "AWS_PAGER": "",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONUTF8": "1",
+        **(extra or {}),
+    }
+
+
+@dataclass(kw_only=True)
+class Server(RawClient):
+    """One server over one data folder: its processes, and clients for it."""
+
+    data_dir: Path
+    log_path: Path
+    arguments: list[str]
+    process: subprocess.Popen[bytes]
+    clients: list[Any] = field(default_factory=list)
+
+    child_environment = staticmethod(child_environment)
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    # Life
+
+    def stop(self) -> int:
+        """End it as an init system does; the exit status."""
+        self.close_clients()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS_MAX)
+
+    def kill(self) -> None:
+        """End it as a power cut does, as far as a process can tell."""
+        self.process.kill()
+        self.process.wait()
+        self.close_clients()
+
+    def kill_a_worker(self) -> None:
+        """End one of the processes that answer requests, if there are any."""
+        if workers := self.workers():
+            os.kill(random.choice(workers), signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Start it again over the same folder."""
+        self.process = _spawn(self.arguments, self.log_path)
+        self.environment = _await_start(self)
+
+    def close_clients(self) -> None:
+        while self.clients:
+            self.clients.pop().close()
+
+    # Its processes
+
+    def workers(self) -> list[int]:
+        """The processes that answer requests, oldest first; none if the server is one process."""
+        return sorted(worker for nursery in children(self.process.pid) for worker in children(nursery))
+
+    def processes(self) -> list[int]:
+        """All of them."""
+        return [self.process.pid, *children(self.process.pid), *self.workers()]
+
+    def worker_of(self, connection: socket.socket) -> int:
+        """Which worker has accepted ``connection``."""
+        ours, theirs = connection.getsockname()[1], connection.getpeername()[1]
+        deadline = time.monotonic() + REPLY_SECONDS_MAX
+        while time.monotonic() < deadline:
+            for row in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+                local, remote, inode = (row.split()[column] for column in (1, 2, 9))
+                if int(local.partition(":")[2], 16) == theirs and int(remote.partition(":")[2], 16) == ours:
+                    for worker in self.workers():
+                        if f"socket:[{inode}]" in open_files(worker):
+                            return worker
+            time.sleep(0.01)
+        raise AssertionError("no worker has the connection")
+
+    def connections_to_all_workers(self, each: int = 1) -> dict[int, list[socket.socket]]:
+        """New connections, ``each`` to every worker; the kernel chooses, so some are opened in vain."""
+        found: dict[int, list[socket.socket]] = {worker: [] for worker in self.workers()}
+        assert found
+        while any(len(connections) < each for connections in found.values()):
+            connection = self.connect()
+            connections = found[self.worker_of(connection)]
+            if len(connections) < each:
+                connections.append(connection)
+            else:
+                connection.close()
+        return found
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory that any of its processes ever had resident."""
+        return max(kibibytes(f"/proc/{pid}/status", "VmHWM") for pid in self.processes()) * 1024
+
+    def memory_bytes(self) -> int:
+        """The memory all its processes have now, what several share counted once (the sum of their Pss)."""
+        return sum(kibibytes(f"/proc/{pid}/smaps_rollup", "Pss") for pid in self.processes()) * 1024
+
+    # The SDK and the command line
+
+    def boto3(self, endpoint: str | None = None, **config: Any) -> Any:
+        """A client that does not retry, so that every error is seen."""
+        config = {
+            "retries": {"max_attempts": 1},
+            "s3": {"addressing_style": "path"},
+            "max_pool_connections": 64,
+        } | config
+        client = boto3.session.Session().client(
+            "s3",
+            endpoint_url=endpoint or self.endpoint,
+            region_name=self.environment["AWS_DEFAULT_REGION"],
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            verify=None if self.ca_file is None else str(self.ca_file),
+            config=Config(**config),
+        )
+        self.clients.append(client)
+        return client
+
+    def aws_process(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """The aws CLI, started."""
+        return subprocess.Popen([str(BIN / "aws"), *arguments], env=child_environment(self.environment), **options)
+
+    def aws(self, *arguments: str, stdin: bytes | None = None, status: int = 0) -> bytes:
+        """What the aws CLI printed; it has to exit with ``status``."""
+        process = self.aws_process(*arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        output, errors = process.communicate(stdin, timeout=600)
+        assert process.returncode == status, (arguments, process.returncode, output[-2000:], errors[-2000:])
+        return output if status == 0 else output + errors
+
+
+def _spawn(arguments: list[str], log_path: Path) -> subprocess.Popen[bytes]:
+    with log_path.open("ab") as log:
+        return subprocess.Popen(
+            [str(BIN / "ms3t"), "serve", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=child_environment(),
+        )
+
+
+def _await_start(server: Server) -> dict[str, str]:
+    """Wait until the server has said where it is, and read its settings as a user does."""
+    deadline = time.monotonic() + START_SECONDS_MAX
+    note = server.data_dir / "server.json"
+    while True:
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            if json.loads(note.read_text())["pid"] == server.process.pid:
+                break
+        assert server.process.poll() is None, f"the server ended at once:\n{server.log}"
+        assert time.monotonic() < deadline, f"the server did not start:\n{server.log}"
+        time.sleep(0.02)
+    shell = ["sh", "-c", 'settings=$("$0" env --data-dir "$1") && eval "$settings" && env -0']
+    config_path = server.log_path.with_name("config.yaml")
+    printed = subprocess.run(
+        [*shell, str(BIN / "ms3t"), str(server.data_dir)],
+        env=child_environment({"MS3T_CONFIG": str(config_path)} if config_path.exists() else None),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    variables = dict(item.split("=", 1) for item in printed.split("\0") if item)
+    trust = {} if server.ca_file is None else {"AWS_CA_BUNDLE": str(server.ca_file)}
+    return {name: variables[name] for name in SETTINGS} | trust
+
+
+def start_server(
+    folder: Path,
+    *,
+    config: Mapping[str, Any] | None = None,
+    data_dir: Path | None = None,
+    ca_file: Path | None = None,
+) -> Server:
+    """Start a server.
+
+    Args:
+        folder: where its log and configuration go.
+        config: the configuration file's content; JSON is YAML.
+        data_dir: the data folder; one below ``folder`` by default.
+        ca_file: the authority that vouches for it, where the configuration has it speak TLS.
+    """
+    data_dir = data_dir or folder / "data"
+    arguments = ["--data-dir", str(data_dir), "--listen", "127.0.0.1:0"]
+    if config is not None:
+        config_path = folder / "config.yaml"
+        config_path.touch(mode=0o600)
+        config_path.write_text(json.dumps(config))
+        arguments += ["--config", str(config_path)]
+    log_path = folder / "server.log"
+    server = Server(
+        data_dir=data_dir,
+        log_path=log_path,
+        arguments=arguments,
+        process=_spawn(arguments, log_path),
+        ca_file=ca_file,
+    )
+    try:
+        server.environment = _await_start(server)
+    except BaseException:
+        server.kill()
+        raise
+    return server
+
+
+def end_server(server: Server) -> None:
+    """Stop a server that has nothing to be ashamed of: a clean exit, no traceback and no credential in its log."""
+    assert server.process.poll() is None, f"the server died:\n{server.log[-4000:]}"
+    assert server.stop() == 0, server.log[-4000:]
+    assert "Traceback" not in server.log, server.log[-8000:]
+    assert server.environment["AWS_SECRET_ACCESS_KEY"] not in server.log
+    assert "X-Amz-Signature" not in server.log
+
+
+@contextlib.contextmanager
+def running(folder: Path, **options: Any) -> Iterator[Server]:
+    """A server for as long as the context lasts, see `start_server`; it has to end well."""
+    server = start_server(folder, **options)
+    try:
+        yield server
+        end_server(server)
+    finally:
+        if server.process.poll() is None:
+            server.kill()
+        server.close_clients()
