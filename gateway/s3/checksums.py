@@ -10,11 +10,11 @@ import base64
 import binascii
 import enum
 import hashlib
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from awscrt import checksums as crt  # type: ignore[import-untyped]
+from zlib_ng import zlib_ng
 
 from gateway.s3.chunked import trailer_names
 from gateway.s3.errors import S3Error
@@ -89,7 +89,7 @@ _CRC_COMBINE: Final[Mapping[Algorithm, Callable[[int, int, int], int]]] = {
     Algorithm.CRC64NVME: crt.combine_crc64nvme,
 }
 _NEW: Final[Mapping[Algorithm, Callable[[], Hasher]]] = {
-    Algorithm.CRC32: lambda: _Crc(zlib.crc32, 4),
+    Algorithm.CRC32: lambda: _Crc(zlib_ng.crc32, 4),
     Algorithm.CRC32C: lambda: _Crc(crt.crc32c, 4),
     Algorithm.CRC64NVME: lambda: _Crc(crt.crc64nvme, 8),
     Algorithm.SHA1: lambda: hashlib.sha1(usedforsecurity=False),
