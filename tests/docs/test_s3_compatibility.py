@@ -28,6 +28,7 @@ MODEL: dict[str, Any] = botocore.loaders.Loader().load_service_model("s3", "serv
 SHAPES = MODEL["shapes"]
 API = {name: operation for name, operation in MODEL["operations"].items() if not operation.get("deprecated")}
 OTHER_ENDPOINTS = {"ListDirectoryBuckets", "WriteGetObjectResponse"}
+SUITE = "The public conformance suite"
 IGNORED = {"x-id", "select-type"}
 """Query parameters of operations that name no sub-resource."""
 COMPUTED = ("x-amz-checksum-", "x-amz-copy-source-if-")
@@ -98,7 +99,17 @@ def test_refused_headers() -> None:
 
 def test_every_row_names_a_test() -> None:
     """That these exist is looked at for every document, in test_markdown.py."""
-    tables = [section for title, section in SECTIONS.items() if title != "Headers that are not implemented"]
+    others = {"Headers that are not implemented", SUITE, "Why tests in scope fail"}
+    tables = [section for title, section in SECTIONS.items() if title not in others]
     rows = [row for table in tables for row in re.findall(r"^\| (?!-|operation|what)(.*) \|$", table, re.MULTILINE)]
     assert len(rows) > len(API)
     assert not [row for row in rows if re.search(r"`tests/[\w./]+::test_\w+`$", row) is None]
+
+
+def test_results_of_the_conformance_suite_add_up() -> None:
+    tables = re.findall(r"^(?:\|.*\n)+", SECTIONS[SUITE], re.MULTILINE)
+    assert len(tables) == 2
+    for table in tables:
+        *areas, total = [list(map(int, row)) for row in re.findall(r"\| (\d+) " * 4, table)]
+        assert [sum(column) for column in zip(*areas, strict=True)] == total
+        assert all(tests == passed + failed + skipped for tests, passed, failed, skipped in [*areas, total])
