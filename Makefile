@@ -14,6 +14,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-head
 	--resolver=backtracking --pip-args="--only-binary=:all:"
 
 FUZZ_SECONDS ?= 60
+CRASH_SECONDS ?= 60
 
 .PHONY: help install serve test interop interop-big crash fuzz check bench lock clean
 
@@ -34,8 +35,8 @@ interop: $(INTEROP)/installed ## every client that can be installed, and those t
 interop-big: $(VENV)/installed-dev ## real clients with gigabytes, thousands of files and many crashes
 	$(BIN)/python -m pytest -m big -q tests/interop $(ARGS)
 
-crash: $(VENV)/installed-dev ## crashes and power cuts by the hundred; hours on a slow disk
-	$(BIN)/python -m pytest -m crash_long -q tests/crash $(ARGS)
+crash: $(VENV)/installed-dev ## crashes and power cuts of twelve kinds (CRASH_SECONDS=60 for each)
+	CRASH_SECONDS=$(CRASH_SECONDS) $(BIN)/python -m pytest -m crash_long -q tests/crash $(ARGS)
 
 fuzz: $(VENV)/installed-fuzz ## look for inputs that break a parser (FUZZ_SECONDS=60 for each, ARGS="node metadata ...")
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)

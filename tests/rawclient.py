@@ -14,15 +14,14 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from unittest import mock
 from xml.etree import ElementTree
 
-from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+
+from tests.signing import HeaderSigner, QuerySigner
 
 REPLY_SECONDS_MAX = 20.0
 
@@ -69,15 +68,6 @@ def read_reply(connection: socket.socket, method: str = "GET") -> Reply | None:
         except (http.client.RemoteDisconnected, ConnectionResetError):
             return None
         return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
-
-
-class _Signer(S3SigV4Auth):
-    """Botocore's signer, which can be told what to declare about the body."""
-
-    declared: str | None = None
-
-    def payload(self, request: AWSRequest) -> str:
-        return self.declared or super().payload(request)
 
 
 class ChunkSigner:
@@ -150,11 +140,8 @@ class RawClient:
         """The headers of a request as botocore signs it; ``payload`` replaces the digest of the body."""
         host = host or self.host
         request = AWSRequest(method, f"http://{host}{target}", headers=dict(headers or {}), data=body)
-        signer = _Signer(self.credentials(access_key, secret), "s3", region or self.environment["AWS_DEFAULT_REGION"])
-        signer.declared = payload
-        at = datetime.fromtimestamp(time.time() + skew_seconds, UTC)
-        with mock.patch("botocore.auth.get_current_datetime", lambda: at):
-            signer.add_auth(request)
+        credentials, region = self.credentials(access_key, secret), region or self.environment["AWS_DEFAULT_REGION"]
+        HeaderSigner(credentials, "s3", region, at=time.time() + skew_seconds, declared=payload).add_auth(request)
         return {"Host": host} | dict(request.headers.items())
 
     def presigned(
@@ -163,10 +150,8 @@ class RawClient:
         """The request target with botocore's signature in its query."""
         host = host or self.host
         request = AWSRequest(method, f"http://{host}{target}")
-        signer = S3SigV4QueryAuth(self.credentials(), "s3", self.environment["AWS_DEFAULT_REGION"], expires=seconds)
-        at = datetime.fromtimestamp(time.time() + skew_seconds, UTC)
-        with mock.patch("botocore.auth.get_current_datetime", lambda: at):
-            signer.add_auth(request)
+        region, at = self.environment["AWS_DEFAULT_REGION"], time.time() + skew_seconds
+        QuerySigner(self.credentials(), "s3", region, at=at, expires=seconds).add_auth(request)
         return request.url.removeprefix(f"http://{host}")
 
     def chunked(

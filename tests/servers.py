@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tests.proc import children, kibibytes, open_files
 from tests.rawclient import REPLY_SECONDS_MAX, RawClient
 
 BIN = Path(sys.executable).parent
+PROGRAM = (str(BIN / "ms3t"),)
 SETTINGS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 40.0
@@ -49,8 +50,13 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @dataclass(kw_only=True)
 class Server(RawClient):
-    """One server over one data folder: its processes, and clients for it."""
+    """One server over one data folder: its processes, and clients for it.
 
+    Attributes:
+        program: what is run with ``serve`` and the arguments.
+    """
+
+    program: Sequence[str]
     data_dir: Path
     log_path: Path
     arguments: list[str]
@@ -85,7 +91,7 @@ class Server(RawClient):
 
     def restart(self) -> None:
         """Start it again over the same folder."""
-        self.process = _spawn(self.arguments, self.log_path)
+        self.process = _spawn(self.program, self.arguments, self.log_path)
         self.environment = _await_start(self)
 
     def close_clients(self) -> None:
@@ -170,10 +176,10 @@ class Server(RawClient):
         return output if status == 0 else output + errors
 
 
-def _spawn(arguments: list[str], log_path: Path) -> subprocess.Popen[bytes]:
+def _spawn(program: Sequence[str], arguments: list[str], log_path: Path) -> subprocess.Popen[bytes]:
     with log_path.open("ab") as log:
         return subprocess.Popen(
-            [str(BIN / "ms3t"), "serve", *arguments],
+            [*program, "serve", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -195,7 +201,7 @@ def _await_start(server: Server) -> dict[str, str]:
     shell = ["sh", "-c", 'settings=$("$0" env --data-dir "$1") && eval "$settings" && env -0']
     config_path = server.log_path.with_name("config.yaml")
     printed = subprocess.run(
-        [*shell, str(BIN / "ms3t"), str(server.data_dir)],
+        [*shell, *PROGRAM, str(server.data_dir)],
         env=child_environment({"MS3T_CONFIG": str(config_path)} if config_path.exists() else None),
         capture_output=True,
         text=True,
@@ -212,6 +218,7 @@ def start_server(
     config: Mapping[str, Any] | None = None,
     data_dir: Path | None = None,
     ca_file: Path | None = None,
+    program: Sequence[str] = PROGRAM,
 ) -> Server:
     """Start a server.
 
@@ -220,6 +227,7 @@ def start_server(
         config: the configuration file's content; JSON is YAML.
         data_dir: the data folder; one below ``folder`` by default.
         ca_file: the authority that vouches for it, where the configuration has it speak TLS.
+        program: what is run with ``serve``, if it is not `ms3t` itself.
     """
     data_dir = data_dir or folder / "data"
     arguments = ["--data-dir", str(data_dir), "--listen", "127.0.0.1:0"]
@@ -230,10 +238,11 @@ def start_server(
         arguments += ["--config", str(config_path)]
     log_path = folder / "server.log"
     server = Server(
+        program=program,
         data_dir=data_dir,
         log_path=log_path,
         arguments=arguments,
-        process=_spawn(arguments, log_path),
+        process=_spawn(program, arguments, log_path),
         ca_file=ca_file,
     )
     try:

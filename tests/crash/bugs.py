@@ -6,7 +6,7 @@ The child of a crash test plants the one that ``SEEDED_BUG`` names; nothing else
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.store import recovery, segment
@@ -15,6 +15,8 @@ from gateway.store.log import CommitLog
 from gateway.store.preparing import Prepared
 from gateway.store.registering import Registrar
 from gateway.store.segment import Segment
+from gateway.store.shared import SharedState
+from registry.heads import Bucket
 
 
 def head_moves_late() -> None:
@@ -25,9 +27,24 @@ def head_moves_late() -> None:
     def late(self: Registrar, prepared: Prepared) -> None:
         if earlier := owed.pop(id(self), None):
             transact(self, earlier)
-        owed[id(self)] = prepared
+        if prepared.records or prepared.puts:
+            transact(self, prepared)  # whose outcomes the registry has to say
+        else:
+            owed[id(self)] = prepared
 
     Registrar._transact = late  # type: ignore[method-assign]
+
+
+def heads_are_shown_late() -> None:
+    """Workers see a bucket's head when its next one is there."""
+    publish = SharedState.publish
+    newest: dict[str, Bucket] = {}
+
+    def late(self: SharedState, changed: Sequence[Bucket], dropped: Sequence[str] = ()) -> None:
+        publish(self, [newest.get(bucket.name, bucket) for bucket in changed], dropped)
+        newest.update((bucket.name, bucket) for bucket in changed)
+
+    SharedState.publish = late  # type: ignore[method-assign]
 
 
 def no_sync() -> None:
@@ -118,6 +135,7 @@ BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
         head_moves_late,
+        heads_are_shown_late,
         no_sync,
         no_directory_sync,
         head_before_sync,

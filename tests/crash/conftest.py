@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shlex
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ LONG = "crash_long"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", f"{LONG}: crashes by the hundred; only with -m {LONG}")
+    config.addinivalue_line("markers", f"{LONG}: crashes for as long as CRASH_SECONDS says; only with -m {LONG}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -43,6 +44,18 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
+def seconds() -> float:
+    """How long a test goes on that could go on for ever."""
+    return float(os.environ.get("CRASH_SECONDS", "60"))
+
+
+@pytest.fixture
+def seed() -> int:
+    """Another one each time; the command that is printed repeats it."""
+    return random.randrange(10**6)
+
+
+@pytest.fixture
 def crash(folder: Path) -> Callable[..., dict[str, Any]]:
     """Runs the driver and returns what it reports.
 
@@ -57,6 +70,7 @@ def crash(folder: Path) -> Callable[..., dict[str, Any]]:
         print("cd", REPOSITORY.name, "&& python", shlex.join(command[1:]))
         done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+        print(done.stdout)
         report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return report
 

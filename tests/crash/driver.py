@@ -21,8 +21,10 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -35,6 +37,11 @@ from tests.crash.workload import Journal
 Report: TypeAlias = dict[str, Any]
 Say: TypeAlias = Callable[[list[Any]], None]
 FAULTS: tuple[Fault, ...] = ("kill", "torn", "eio", "enospc", "full")
+NEVER = 10**9
+"""The number of a call that no run comes to."""
+MOMENTS_OF_A_RUN = 20
+FAILING_SYNC_MAX = 40
+SNAPSHOTS = "snapshots"
 
 
 class Child:
@@ -112,13 +119,22 @@ def template(path: Path) -> None:
     assert not problems, problems
 
 
-def kill(folder: Path, cycles: int, seed: int) -> Report:
+def in_time(seconds: float) -> Iterator[int]:
+    """1, 2, 3 and so on until so many seconds have passed; at least 1."""
+    until = time.monotonic() + seconds
+    for number in count(1):
+        yield number
+        if time.monotonic() >= until:
+            return
+
+
+def kill(folder: Path, cycles: Iterable[int], seed: int) -> Report:
     """Kill a child at random moments, again and again on one folder."""
     dice = random.Random(seed)
     path = folder / "data"
     template(path)
     journal, wrong, in_the_air, at_start = Journal(), [], 0, 0
-    for cycle in range(1, cycles + 1):
+    for cycle in cycles:
         ready = _run_and_kill(path, journal, dice)
         at_start += not ready
         in_the_air += len(journal.pending)
@@ -152,29 +168,60 @@ def _run_and_kill(path: Path, journal: Journal, dice: random.Random) -> bool:
     return ready
 
 
-def sweep(folder: Path, fault: Fault, seed: int, operations: int, step: int) -> Report:
+def sweep(folder: Path, fault: Fault, seed: int, operations: int) -> Report:
     """Let the ``fault`` strike at the first call that reaches the disk, at the second, and so on through a run."""
     template(folder / "template")
-    journals: list[Journal] = []
-    wrong: list[str] = []
-    for at in range(1, 10**6, step):
-        path = folder / str(at)
-        shutil.copytree(folder / "template", path)
-        journals.append(Journal())
-        problems, struck = _strike(path, fault, at, seed, operations, journals[-1])
-        wrong = [f"call {at}: {problem}" for problem in problems]
-        shutil.rmtree(path)
-        if wrong or not struck:
+    report = Strikes()
+    for at in count(1):
+        calls = _strike(folder, fault, at, seed, operations, report)
+        if report.wrong or calls < at:
             break
-    refused = Counter[str]()
-    for journal in journals:
-        refused.update(journal.refused)
-    answered = sum(journal.answered for journal in journals)
-    return {"wrong": wrong, "points": len(journals), "answered": answered, "refused": refused}
+    return report.to_json()
 
 
-def _strike(path: Path, fault: Fault, at: int, seed: int, operations: int, journal: Journal) -> tuple[list[str], bool]:
-    """One run that is struck at call ``at``; returns what is wrong, and whether there were as many calls."""
+def strike(folder: Path, fault: Fault, seed: int, operations: int, seconds: float) -> Report:
+    """Let the ``fault`` strike at random calls of ever new runs."""
+    template(folder / "template")
+    dice = random.Random(seed)
+    report = Strikes()
+    calls = _strike(folder, fault, NEVER, seed, operations, report)
+    for _ in in_time(seconds):
+        _strike(folder, fault, dice.randint(1, calls), dice.getrandbits(30), operations, report)
+        if report.wrong:
+            break
+    return report.to_json()
+
+
+@dataclass
+class Strikes:
+    """What came of runs with a fault in them."""
+
+    wrong: list[str] = field(default_factory=list)
+    points: int = 0
+    answered: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+    def to_json(self) -> Report:
+        return {"wrong": self.wrong, "points": self.points, "answered": self.answered, "refused": self.refused}
+
+
+def _strike(folder: Path, fault: Fault, at: int, seed: int, operations: int, report: Strikes) -> int:
+    """One run that is struck at call ``at``; returns how many calls there were up to its end."""
+    path = folder / "struck"
+    shutil.copytree(folder / "template", path)
+    journal = Journal()
+    problems, calls = _struck_run(path, fault, at, seed, operations, journal)
+    report.wrong += [f"seed {seed}, call {at}: {problem}" for problem in problems]
+    report.points += 1
+    report.answered += journal.answered
+    report.refused.update(journal.refused)
+    shutil.rmtree(path)
+    return calls
+
+
+def _struck_run(
+    path: Path, fault: Fault, at: int, seed: int, operations: int, journal: Journal
+) -> tuple[list[str], int]:
     faults = Faults(fault, at, seed + at)
 
     def work(say: Say) -> None:
@@ -212,7 +259,7 @@ def _strike(path: Path, fault: Fault, at: int, seed: int, operations: int, journ
     if killed and not problems:
         # What is written after the crash must survive the next.
         problems += _live_on(path, seed + at, journal)
-    return problems, killed or calls >= at
+    return problems, at if killed else calls
 
 
 def _live_on(path: Path, seed: int, journal: Journal) -> list[str]:
@@ -243,32 +290,70 @@ def _start_and_die(path: Path, at: int) -> None:
 
 def cut(folder: Path, seed: int, operations: int, losses: int, failing_sync: int) -> Report:
     """Record a run, then cut its power at every moment, losing ``losses`` different things at each."""
-    snapshots = folder / "snapshots"
-    snapshots.mkdir()
     events = _record(folder, seed, operations, failing_sync)
+    report = Cuts()
+    _cut(folder, events, power.moments(events), losses, random.Random(seed), report)
+    return report.to_json()
+
+
+def cut_at_random(folder: Path, seed: int, operations: int, seconds: float) -> Report:
+    """Record ever new runs, every other one with a sync that fails, and cut the power at a few moments of each."""
     dice = random.Random(seed)
-    wrong: list[str] = []
-    states = 0
-    for number in power.moments(events):
+    report = Cuts()
+    for number in in_time(seconds):
+        run = folder / str(number)
+        run.mkdir()
+        failing_sync = dice.randint(1, FAILING_SYNC_MAX) if number % 2 else 0
+        events = _record(run, dice.getrandbits(30), operations, failing_sync)
+        moments = sorted(dice.sample(list(power.moments(events)), MOMENTS_OF_A_RUN))
+        _cut(run, events, moments, len(power.LOSSES), dice, report)
+        shutil.rmtree(run)
+        if report.wrong:
+            break
+    return report.to_json()
+
+
+@dataclass
+class Cuts:
+    """What came of power cuts."""
+
+    wrong: list[str] = field(default_factory=list)
+    runs: int = 0
+    states: int = 0
+    answered: int = 0
+
+    def to_json(self) -> Report:
+        return {"wrong": self.wrong, "runs": self.runs, "states": self.states, "answered": self.answered}
+
+
+def _cut(
+    folder: Path, events: list[power.Event], moments: Iterable[int], losses: int, dice: random.Random, report: Cuts
+) -> None:
+    """Cut the power of a recorded run at these moments, until something is wrong."""
+    report.runs += 1
+    answered = 0
+    for number in moments:
         journal = Journal()
         for event in events[:number]:
             if event.what == "said":
                 journal.hear(event.data)
+        answered = journal.answered
         for loss in dice.sample(power.LOSSES, losses):
             target = folder / "cut"
-            power.rebuild(events[:number], snapshots, target, loss, dice, with_index=dice.random() < 0.5)
+            power.rebuild(events[:number], folder / SNAPSHOTS, target, loss, dice, with_index=dice.random() < 0.5)
             problems = _inspect_here(target, deepcopy(journal))
-            wrong += [f"after event {number}, losing {loss}: {problem}" for problem in problems]
+            report.wrong += [f"after event {number}, losing {loss}: {problem}" for problem in problems]
             shutil.rmtree(target)
-            states += 1
-        if wrong:
+            report.states += 1
+        if report.wrong:
             break
-    return {"wrong": wrong, "states": states, "events": len(events), "answered": journal.answered}
+    report.answered += answered
 
 
 def _record(folder: Path, seed: int, operations: int, failing_sync: int) -> list[power.Event]:
     """What happened in a run on a folder that has a registry and nothing else."""
-    path, kept = folder / "data", folder / "events"
+    path, kept, snapshots = folder / "data", folder / "events", folder / SNAPSHOTS
+    snapshots.mkdir()
     template(path)
     for file in (path / "segments").iterdir():
         file.unlink()
@@ -276,7 +361,7 @@ def _record(folder: Path, seed: int, operations: int, failing_sync: int) -> list
 
     def work(_: Say) -> None:
         bugs.plant()
-        recorder = power.Recorder(path, folder / "snapshots", failing_sync)
+        recorder = power.Recorder(path, snapshots, failing_sync)
         with recorder.installed():
             write(path, recorder.say, seed, 4, operations)
         kept.write_bytes(pickle.dumps(recorder.events))
@@ -318,36 +403,54 @@ def _options() -> argparse.Namespace:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     kinds = parser.add_subparsers(dest="kind", required=True)
-    kinds.add_parser("kill").add_argument("--cycles", type=int, required=True)
+    killing = kinds.add_parser("kill").add_mutually_exclusive_group(required=True)
+    killing.add_argument("--cycles", type=int)
+    killing.add_argument("--seconds", type=float)
     sweeping = kinds.add_parser("sweep")
     sweeping.add_argument("fault", choices=FAULTS)
     sweeping.add_argument("--operations", type=int, required=True)
-    sweeping.add_argument("--step", type=int, default=1)
+    striking = kinds.add_parser("strike")
+    striking.add_argument("fault", choices=FAULTS)
+    striking.add_argument("--operations", type=int, required=True)
+    striking.add_argument("--seconds", type=float, required=True)
     cutting = kinds.add_parser("cut")
     cutting.add_argument("--operations", type=int, required=True)
     cutting.add_argument("--losses", type=int, default=1)
     cutting.add_argument("--failing-sync", type=int, default=0)
+    random_cutting = kinds.add_parser("cut-at-random")
+    random_cutting.add_argument("--operations", type=int, required=True)
+    random_cutting.add_argument("--seconds", type=float, required=True)
     kinds.add_parser("run").add_argument("--operations", type=int, required=True)
     kinds.add_parser("look")
     return parser.parse_args()
 
 
+def _report(options: argparse.Namespace) -> Report:
+    folder, seed = options.folder, options.seed
+    match options.kind:
+        case "kill":
+            cycles = in_time(options.seconds) if options.cycles is None else range(1, options.cycles + 1)
+            return kill(folder, cycles, seed)
+        case "sweep":
+            return sweep(folder, options.fault, seed, options.operations)
+        case "strike":
+            return strike(folder, options.fault, seed, options.operations, options.seconds)
+        case "cut":
+            return cut(folder, seed, options.operations, options.losses, options.failing_sync)
+        case "cut-at-random":
+            return cut_at_random(folder, seed, options.operations, options.seconds)
+        case _:
+            return look(folder)
+
+
 def main() -> None:
     options = _options()
-    if options.kind == "cut":
-        report = cut(options.folder, options.seed, options.operations, options.losses, options.failing_sync)
-    elif options.kind == "look":
-        report = look(options.folder)
-    else:
+    if options.kind in ("kill", "sweep", "strike", "run"):  # the others look at what is left with good code
         bugs.plant()
-        if options.kind == "run":
-            run(options.folder, options.seed, options.operations)
-            return
-        if options.kind == "kill":
-            report = kill(options.folder, options.cycles, options.seed)
-        else:
-            report = sweep(options.folder, options.fault, options.seed, options.operations, options.step)
-    print(json.dumps(report))
+    if options.kind == "run":
+        run(options.folder, options.seed, options.operations)
+    else:
+        print(json.dumps(_report(options)))
 
 
 if __name__ == "__main__":

@@ -25,9 +25,8 @@ def test_a_fault_at_every_call(crash: Crash, fault: str) -> None:
 
 @pytest.mark.crash_long
 @pytest.mark.parametrize("fault", ["kill", "torn", "eio", "enospc", "full"])
-@pytest.mark.parametrize("seed", range(2))
-def test_a_fault_at_every_call_of_a_longer_run(crash: Crash, fault: str, seed: int) -> None:
-    report = crash("sweep", fault, "--operations", "25", seed=seed)
+def test_faults_in_ever_new_runs(crash: Crash, fault: str, seed: int, seconds: float) -> None:
+    report = crash("strike", fault, "--operations", "25", "--seconds", str(seconds), seed=seed)
     assert report["wrong"] == []
 
 

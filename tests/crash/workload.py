@@ -136,7 +136,7 @@ async def _write(
         if dice.random() < 0.2:
             await _attempt(say, number, f"{bucket}/{key}", None, client.delete(bucket, key.encode()))
             continue
-        state = _new_state(dice, dice.choice(SIZES) if dice.random() < 0.98 else SIZE_OF_SEVERAL_LEAVES)
+        state = new_state(dice, dice.choice(SIZES) if dice.random() < 0.98 else SIZE_OF_SEVERAL_LEAVES)
         put = client.put(bucket, key.encode(), content_for(state))
         await _attempt(say, number, f"{bucket}/{key}", state, put)
 
@@ -148,13 +148,13 @@ async def _churn(client: StoreClient, say: Say, numbers: Iterator[int], operatio
         await _attempt(say, next(numbers), "c/", None, client.drop("c"))
     for _, number in zip(range(operations // 4), numbers, strict=False):
         await _attempt(say, number, "c/", "bucket", client.make("c"))
-        state = _new_state(random.Random(), number % 50)
+        state = new_state(random.Random(), number % 50)
         await _attempt(say, next(numbers), "c/k", state, client.put("c", b"k", content_for(state)))
         await _attempt(say, next(numbers), "c/k", None, client.delete("c", b"k"))
         await _attempt(say, next(numbers), "c/", None, client.drop("c"))
 
 
-def _new_state(dice: random.Random, size: int) -> str:
+def new_state(dice: random.Random, size: int) -> str:
     """A name that no other content has, so that an older one never passes for a newer one."""
     return f"{dice.getrandbits(48)}:{size}" if size else EMPTY
 
@@ -167,7 +167,7 @@ async def states(client: StoreClient) -> dict[str, State]:
             continue
         found[f"{bucket.name}/"] = "bucket"
         for key, content in (await client.contents(bucket.name)).items():
-            found[f"{bucket.name}/{key.decode()}"] = _state_of(content)
+            found[f"{bucket.name}/{key.decode()}"] = state_of(content)
     return found
 
 
@@ -177,7 +177,8 @@ def content_for(state: str) -> bytes:
     return b"" if state == EMPTY else f"{state}|".encode() + content_of(seed, int(size))
 
 
-def _state_of(content: bytes) -> str:
+def state_of(content: bytes) -> str:
+    """The name of ``content``, if it is wholly what the name says."""
     if not content:
         return EMPTY
     state = content.partition(b"|")[0].decode(errors="replace")
