@@ -13,7 +13,7 @@ from types import FrameType
 import atheris
 
 # Before the first import of what is to be watched: atheris rewrites modules as they are loaded.
-with atheris.instrument_imports(include=["gateway", "mst"], enable_loader_override=False):
+with atheris.instrument_imports(include=["gateway", "mst", "registry"], enable_loader_override=False):
     from tests.fuzz.all import TARGETS
 
 DAY_SECONDS = 24 * 60 * 60
