@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -31,6 +32,23 @@ READ_CONNECTIONS_KEPT = 8
 _SYNCHRONOUS_FULL = 2
 _TABLE_NAMES = sa.text("SELECT name FROM sqlite_master WHERE type = 'table'")
 _VERSION = sa.text("SELECT version_num FROM alembic_version")
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a database is made by.
+
+    Attributes:
+        revision: the newest migration this release knows.
+        migrations: the folder that Alembic finds them in.
+    """
+
+    revision: str
+    migrations: Path
+
+
+REGISTRY = Schema(SCHEMA_REVISION, Path(__file__).parent / "migrations")
+"""The gateway's."""
 
 
 class DatabaseError(RegistryError):
@@ -69,12 +87,13 @@ class Database:
         self._write_lock = threading.Lock()
 
     @classmethod
-    def open(cls, path: Path, *, read_only: bool = False) -> Self:
+    def open(cls, path: Path, *, read_only: bool = False, schema: Schema = REGISTRY) -> Self:
         """Open the database, creating and migrating it as needed.
 
         Args:
             path: the database's file; its folder exists.
             read_only: look at an existing database without changing it, beside a running server or without one.
+            schema: what it is made by.
 
         Raises:
             DatabaseNewer: a newer release wrote it.
@@ -82,7 +101,7 @@ class Database:
                 safe; or ``read_only`` was asked and an older release wrote it.
         """
         with _opening(path):
-            return cls._open_existing(path, None) if read_only else cls._open(path)
+            return cls._open_existing(path, None, schema) if read_only else cls._open(path, schema)
 
     @classmethod
     def open_beside(cls, path: Path) -> Self:
@@ -94,35 +113,35 @@ class Database:
             DatabaseNewer, DatabaseError: as `open` with ``read_only``.
         """
         with _opening(path):
-            return cls._open_existing(path, _engine(path, "BEGIN IMMEDIATE", read_only=False))
+            return cls._open_existing(path, _engine(path, "BEGIN IMMEDIATE", read_only=False), REGISTRY)
 
     @classmethod
-    def _open(cls, path: Path) -> Self:
+    def _open(cls, path: Path, schema: Schema) -> Self:
         _create_private(path)
         writer = _engine(path, "BEGIN IMMEDIATE", read_only=False)
         reader = _engine(path, "BEGIN", read_only=True)
         database = cls(path, reader, writer)
         try:
             with database.write() as connection:
-                _migrate(path, connection)
+                _migrate(path, connection, schema)
         except BaseException:
             database.close()
             raise
         return database
 
     @classmethod
-    def _open_existing(cls, path: Path, writer: sa.Engine | None) -> Self:
+    def _open_existing(cls, path: Path, writer: sa.Engine | None, schema: Schema) -> Self:
         if not path.is_file():
             raise DatabaseError(f"there is no registry at {path}")
         database = cls(path, _engine(path, "BEGIN", read_only=True), writer)
         try:
             with database.read() as connection:
                 revision = _revision(connection)
-            if revision != SCHEMA_REVISION:
-                _require_known(path, revision)
+            if revision != schema.revision:
+                _require_known(path, revision, schema)
                 raise DatabaseError(
                     f"the registry {path} has schema {revision or 'none'}, this release reads"
-                    f" {SCHEMA_REVISION}: start the server once, it migrates it"
+                    f" {schema.revision}: start the server once, it migrates it"
                 )
         except BaseException:
             database.close()
@@ -282,23 +301,23 @@ def _revision(connection: sa.Connection) -> str | None:
     return str(connection.execute(_VERSION).scalar_one())
 
 
-def _migrate(path: Path, connection: sa.Connection) -> None:
+def _migrate(path: Path, connection: sa.Connection, schema: Schema) -> None:
     revision = _revision(connection)
-    if revision == SCHEMA_REVISION:
+    if revision == schema.revision:
         return
-    _require_known(path, revision)
+    _require_known(path, revision, schema)
     from registry.migrations import runner  # late, here and below, because it is slow: see there
 
-    runner.upgrade(connection)
+    runner.upgrade(connection, schema.migrations)
 
 
-def _require_known(path: Path, revision: str | None) -> None:
+def _require_known(path: Path, revision: str | None, schema: Schema) -> None:
     if revision is None:
         return
     from registry.migrations import runner
 
-    if not runner.knows(revision):
+    if not runner.knows(revision, schema.migrations):
         raise DatabaseNewer(
-            f"the registry {path} has schema {revision}, this release knows up to {SCHEMA_REVISION}: it was written by"
+            f"the registry {path} has schema {revision}, this release knows up to {schema.revision}: it was written by"
             " a newer ms3t, use that one"
         )

@@ -14,7 +14,8 @@ from gateway.store.folder import DataFolder
 from registry import credentials
 from registry.database import Database
 from registry.errors import RegistryError
-from registry.space import SpaceKey, SpaceKeyError
+from registry.key_file import KeyFileError
+from registry.space import SpaceKey
 
 _OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
 _PID_BYTES_MAX = 32
@@ -52,7 +53,7 @@ def check_keys(folder: DataFolder, configured: int) -> Iterator[Result]:
     """The space key and the registry, which holds the secret access keys besides so many that are ``configured``."""
     try:
         yield ok("space key", SpaceKey.load(folder.key).did)
-    except SpaceKeyError as error:
+    except KeyFileError as error:
         yield fail("space key", str(error), "restore it from a backup: no other key continues these buckets")
     for path in (folder.registry, _beside(folder.registry, "-wal")):
         if path.exists() and (mode := stat.S_IMODE(path.stat().st_mode)) & _OTHERS_MAY:

@@ -24,7 +24,8 @@ from gateway.store.errors import StoreError
 from gateway.store.folder import DataFolder
 from gateway.store.store import Store, StoreSettings
 from registry.errors import RegistryError
-from registry.space import SpaceKey, SpaceKeyError
+from registry.key_file import KeyFileError
+from registry.space import SpaceKey
 
 _COLORS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -104,7 +105,7 @@ def _examine_folder(config: Config) -> Iterator[Result]:
 def _space(data: DataFolder) -> str | None:
     try:
         return SpaceKey.load(data.key).did
-    except SpaceKeyError:
+    except KeyFileError:
         return None  # reported by the check of the keys
 
 

@@ -19,7 +19,8 @@ from mst.commit import Commit
 from mst.errors import FormatError
 from registry.did_key import SignatureInvalid
 from registry.heads import Bucket
-from registry.space import SpaceKey, SpaceKeyError, verify_commit
+from registry.key_file import KeyFileError
+from registry.space import SpaceKey, verify_commit
 
 COMMITS_DEFAULT = 20
 
@@ -87,7 +88,7 @@ def _space(store: Store) -> str | None:
     """Whose signatures count: the owner of this folder's space key."""
     try:
         return SpaceKey.load(store.folder.key).did
-    except SpaceKeyError as error:
+    except KeyFileError as error:
         warn(f"{error}; signatures are checked against the space each commit names")
         return None
 

@@ -1,4 +1,4 @@
-"""The data folder: its layout, its one owner, and durable creation of files in it."""
+"""Data folders: the layout of the gateway's, the one owner that each has, and durable creation of files in them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,8 @@ _LOOK_SECONDS = 0.02
 _OWNER_BYTES_MAX = 32
 
 
-class DataFolder:
-    """Where everything of one gateway lives.
-
-    ::
-
-        lock            held by the process that owns the folder
-        space.key       the ed25519 key that signs every commit
-        registry.db     heads, credentials, uploads (SQLite)
-        segments/       log-NNNNNNNN.car and bulk-NNNNNNNN.car
-        index/          block locations; can be rebuilt from the segments
-        shared/         what the processes of the running server have in common; made anew at each start
-        server.json     where the running (or last) server listens
+class OwnedFolder:
+    """A data folder, which one process at a time may own.
 
     Args:
         path: the folder.
@@ -43,26 +33,15 @@ class DataFolder:
 
     def __init__(self, path: Path):
         self.path = path
-        self.key = path / "space.key"
-        self.registry = path / "registry.db"
-        self.segments = path / "segments"
-        self.index = path / "index"
-        self.shared = path / "shared"
-        self.server = path / "server.json"
         self.lock_fd: int | None = None
         self._lock = path / "lock"
 
-    def segment(self, number: int, kind: SegmentKind) -> Path:
-        """The file of a segment."""
-        return self.segments / f"{kind}-{number:08d}.car"
-
-    def create(self) -> Self:
-        """Make the folder, readable by its owner alone, if it is not there."""
-        for directory in (self.path, self.segments, self.index):
+    def make(self, *directories: Path) -> None:
+        """Make the folder and those in it, readable by their owner alone, where they are not there."""
+        for directory in (self.path, *directories):
             if not directory.exists():
                 directory.mkdir(mode=PRIVATE_DIRECTORY_MODE, parents=True)
                 sync_directory(directory.parent)
-        return self
 
     def own(self) -> None:
         """Take the folder for this process, until `release` or the process's end.
@@ -92,6 +71,42 @@ class DataFolder:
         if self.lock_fd is not None:
             os.close(self.lock_fd)
             self.lock_fd = None
+
+
+class DataFolder(OwnedFolder):
+    """Where everything of one gateway lives.
+
+    ::
+
+        lock            held by the process that owns the folder
+        space.key       the ed25519 key that signs every commit
+        registry.db     heads, credentials, uploads (SQLite)
+        segments/       log-NNNNNNNN.car and bulk-NNNNNNNN.car
+        index/          block locations; can be rebuilt from the segments
+        shared/         what the processes of the running server have in common; made anew at each start
+        server.json     where the running (or last) server listens
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self.key = path / "space.key"
+        self.registry = path / "registry.db"
+        self.segments = path / "segments"
+        self.index = path / "index"
+        self.shared = path / "shared"
+        self.server = path / "server.json"
+
+    def segment(self, number: int, kind: SegmentKind) -> Path:
+        """The file of a segment."""
+        return self.segments / f"{kind}-{number:08d}.car"
+
+    def create(self) -> Self:
+        """Make the folder, readable by its owner alone, if it is not there."""
+        self.make(self.segments, self.index)
+        return self
 
 
 def _locked(fd: int) -> bool:

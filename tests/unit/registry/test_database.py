@@ -193,9 +193,9 @@ def test_a_half_done_migration_leaves_nothing(path: Path, monkeypatch: pytest.Mo
     connection.close()
 
 
-def _upgrade_and_fail(upgrade: Callable[[sa.Connection], None]) -> Callable[[sa.Connection], None]:
-    def fail(connection: sa.Connection) -> None:
-        upgrade(connection)
+def _upgrade_and_fail(upgrade: Callable[[sa.Connection, Path], None]) -> Callable[[sa.Connection, Path], None]:
+    def fail(connection: sa.Connection, migrations: Path) -> None:
+        upgrade(connection, migrations)
         raise ZeroDivisionError
 
     return fail

@@ -20,7 +20,8 @@ from multiformats import multibase
 from mst.cid import CID, DAG_CBOR
 from mst.commit import Commit
 from registry.did_key import SignatureInvalid, verify
-from registry.space import SpaceKey, SpaceKeyError, verify_commit
+from registry.key_file import KeyFileError
+from registry.space import SpaceKey, verify_commit
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "did_key.json").read_text())["keys"]
 
@@ -94,7 +95,7 @@ def test_refuses_a_key_others_may_use(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "space.key"
     SpaceKey.load_or_create(path)
     path.chmod(mode)
-    with pytest.raises(SpaceKeyError, match=rf"mode {mode:04o}.*chmod 600"):
+    with pytest.raises(KeyFileError, match=rf"mode {mode:04o}.*chmod 600"):
         SpaceKey.load_or_create(path)
     path.chmod(0o400)
     SpaceKey.load_or_create(path)
@@ -115,17 +116,17 @@ def test_refuses_files_that_hold_no_such_key(tmp_path: Path, content: bytes, rea
     path = tmp_path / "space.key"
     path.touch(0o600)
     path.write_bytes(content)
-    with pytest.raises(SpaceKeyError, match=reason):
+    with pytest.raises(KeyFileError, match=reason):
         SpaceKey.load_or_create(path)
     assert path.read_bytes() == content
 
 
 def test_a_key_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SpaceKeyError, match=r"cannot read the space key .*missing.key: No such file"):
+    with pytest.raises(KeyFileError, match=r"cannot read the space key .*missing.key: No such file"):
         SpaceKey.load(tmp_path / "missing.key")
-    with pytest.raises(SpaceKeyError, match="cannot write the space key"):
+    with pytest.raises(KeyFileError, match="cannot write the space key"):
         SpaceKey.load_or_create(tmp_path / "no folder" / "space.key")
-    with pytest.raises(SpaceKeyError, match="cannot read the space key"):
+    with pytest.raises(KeyFileError, match="cannot read the space key"):
         SpaceKey.load_or_create(tmp_path)
 
 
