@@ -21,18 +21,28 @@ _REFUSAL_BODY = (
     b'<?xml version="1.0" encoding="UTF-8"?>\n'
     b"<Error><Code>SlowDown</Code><Message>Too many connections are open.</Message></Error>"
 )
-_REFUSAL = (
-    b"HTTP/1.1 503 Slow Down\r\nServer: ms3t\r\nContent-Type: application/xml\r\nConnection: close\r\n"
-    b"Content-Length: %d\r\n\r\n%s" % (len(_REFUSAL_BODY), _REFUSAL_BODY)
-)
+
+
+def refusal_bytes(content_type: bytes, body: bytes) -> bytes:
+    """The answer 503 to a connection too many."""
+    return (
+        b"HTTP/1.1 503 Slow Down\r\nServer: ms3t\r\nContent-Type: %s\r\nConnection: close\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (content_type, len(body), body)
+    )
+
+
+S3_REFUSAL = refusal_bytes(b"application/xml", _REFUSAL_BODY)
 
 
 class _Refusal(asyncio.Protocol):
     """Answers a connection too many, and closes it."""
 
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
-        stream.write(_REFUSAL)
+        stream.write(self._answer)
         stream.close()
 
 
@@ -49,12 +59,20 @@ class Listener:
         web_server: what answers their requests.
         connections_max: most connections open at once; those beyond are told to slow down.
         tls: what handshakes are done with, or None for plain HTTP.
+        refusal: what those beyond are sent.
     """
 
-    def __init__(self, web_server: web.Server, connections_max: int, tls: ServerTls | None = None) -> None:
+    def __init__(
+        self,
+        web_server: web.Server,
+        connections_max: int,
+        tls: ServerTls | None = None,
+        refusal: bytes = S3_REFUSAL,
+    ) -> None:
         self._web_server = web_server
         self._connections_max = connections_max
         self._tls = tls
+        self._refusal = refusal
         self._handle = web_server.request_handler
         web_server.request_handler = self._answer
         self._in_progress = 0
@@ -98,7 +116,7 @@ class Listener:
 
     def _accept(self) -> asyncio.Protocol:
         if len(self._web_server.connections) >= self._connections_max:
-            return _Refusal()
+            return _Refusal(self._refusal)
         return self._web_server()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -12,9 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import TypeVar
 
-import aiohttp
-from aiohttp import web
-
+from gateway import incoming
 from gateway.s3 import checksums
 from gateway.s3.call import Call
 from gateway.s3.checksums import Algorithm, ChecksumType, Declared, Hasher
@@ -33,8 +31,6 @@ LOOP_PARSE_BYTES_MAX = 16 * 1024
 """Longest document parsed on the event loop itself; 10,000 parts take more than 100 ms."""
 
 T = TypeVar("T")
-
-_CLIENT_GONE = (web.RequestPayloadError, aiohttp.ClientPayloadError, ConnectionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,17 +180,10 @@ async def pieces(call: Call) -> AsyncIterator[bytes]:
     Raises:
         S3Error: IncompleteBody, the client went away; RequestTimeout, it sent nothing for too long.
     """
-    content = call.request.content
     try:
-        if call.headers.get("expect", "").lower() == "100-continue":
-            await call.request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        while not content.at_eof():
-            piece = content.read_nowait()  # a small body is here already, and a timer costs more than reading it
-            if not piece:
-                async with asyncio.timeout(call.front.body_idle_seconds):
-                    piece = await content.readany()
+        async for piece in incoming.pieces(call.request, call.front.body_idle_seconds):
             yield piece
-    except _CLIENT_GONE as error:
+    except incoming.CLIENT_GONE as error:
         raise S3Error("IncompleteBody") from error
     except TimeoutError as error:
         raise S3Error("RequestTimeout") from error

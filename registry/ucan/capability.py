@@ -19,7 +19,7 @@ from mst.limits import INTEGER_MAX
 from registry.ucan.did import DID
 from registry.ucan.errors import Malformed
 from registry.ucan.index import sha256_digest
-from registry.ucan.limits import URL_CHARS_MAX, URLS_MAX
+from registry.ucan.limits import BLOBS_LISTED_MAX, URL_CHARS_MAX, URLS_MAX
 from registry.ucan.token import Capability
 from registry.ucan.wire import Fields
 
@@ -112,6 +112,28 @@ class SpaceBlobRemove:
     @classmethod
     def read(cls, fields: Fields) -> Self:
         return cls(_digest(fields))
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceBlobList:
+    """``space/blob/list`` with a space: which blobs are kept for it.  Gives a `BlobList`.
+
+    Attributes:
+        cursor: where an earlier answer ended, or None to begin.
+        size: at most so many, or None for as many as the other side likes.
+    """
+
+    can: ClassVar[str] = "space/blob/list"
+    cursor: str | None = None
+    size: int | None = None
+
+    def nb(self) -> Mapping[str, Value]:
+        given = {"cursor": self.cursor, "size": self.size}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @classmethod
+    def read(cls, fields: Fields) -> Self:
+        return cls(fields.take_if("cursor", str), _size(fields, "size") if fields.has("size") else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +364,7 @@ class Allocation:
         """
         fields = Fields(ok, "blob/allocate")
         size = _size(fields, "size")
-        address: dict[str, Value] | None = fields.take_nullable("address", dict) if _has(ok, "address") else None
+        address: dict[str, Value] | None = fields.take_nullable("address", dict) if fields.has("address") else None
         if address is None or address.get("url") == "":
             return cls(size, None)
         inner = Fields(address, "address")
@@ -374,6 +396,37 @@ class Acceptance:
             Malformed: it is not what blob/accept gives.
         """
         return cls(Fields(ok, "blob/accept").take("site", CID))
+
+
+@dataclass(frozen=True, slots=True)
+class BlobList:
+    """What `SpaceBlobList` gives.
+
+    Attributes:
+        blobs: each with the time it was added, ISO 8601 in UTC.
+        cursor: where to go on, or None at the end.
+    """
+
+    blobs: tuple[tuple[Blob, str], ...]
+    cursor: str | None
+
+    def value(self) -> Value:
+        """As a receipt has it."""
+        results: list[Value] = [{"blob": blob.map(), "insertedAt": added} for blob, added in self.blobs]
+        end: dict[str, Value] = {} if self.cursor is None else {"cursor": self.cursor}
+        return {"size": len(results), "results": results, **end}
+
+    @classmethod
+    def read(cls, ok: Value) -> Self:
+        """What a receipt says.
+
+        Raises:
+            Malformed: it is not what space/blob/list gives.
+        """
+        fields = Fields(ok, "space/blob/list")
+        results = [Fields(one, "result") for one in fields.take_list("results", dict, many=BLOBS_LISTED_MAX)]
+        blobs = tuple((Blob.read(one, "blob"), one.take("insertedAt", str)) for one in results)
+        return cls(blobs, fields.take_if("cursor", str))
 
 
 def grants(granted: Capability, claimed: Capability) -> bool:
@@ -453,10 +506,6 @@ def _awaited(fields: Fields, name: str, selector: str) -> CID:
         case [str() as said, CID() as task] if said == selector:
             return task
     raise Malformed(f"{name} does not await {selector}")
-
-
-def _has(value: Value, name: str) -> bool:
-    return isinstance(value, Mapping) and name in value
 
 
 def _url(text: str) -> str:

@@ -45,6 +45,9 @@ INVOCATIONS_MAX = 256
 ARCHIVE_BYTES_MAX = 256 * KIB
 """Largest archive of a delegation with its proofs."""
 
+BLOBS_LISTED_MAX = 500
+"""Most blobs of one answer to ``space/blob/list``: their receipt is at most 64 KiB."""
+
 # --- X-Agent-Message ---
 HEADER_CHARS_MAX = 4096
 """Longest X-Agent-Message header."""

@@ -85,6 +85,10 @@ class Fields:
         """The field ``name`` if there is one, as `take` has it."""
         return self.take(name, kind) if name in self._left else None
 
+    def has(self, name: str) -> bool:
+        """Whether there is a field ``name``, which may be null."""
+        return name in self._left
+
     def take_link(self, name: str) -> Link | None:
         """The field ``name`` where it is a link; another value stays to be taken."""
         value = self._left.get(name)

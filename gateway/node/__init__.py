@@ -1,0 +1,1 @@
+"""Storage nodes: the server that is one, in `server`."""
