@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -84,6 +86,7 @@ def run(
 
     The first start makes the folder and a key, which is who the node is. What was answered survives
     kill -9 and power loss. SIGTERM and Ctrl-C let requests in progress finish; a second one does not.
+    SIGHUP has the TLS certificate read anew and ends nothing.
 
     \b
     Examples:
@@ -173,11 +176,12 @@ def _tls(cert: Path | None, key: Path | None) -> TlsFiles | None:
 
 
 def _welcome(data_dir: Path, url: str, did: DID) -> str:
+    program = shlex.quote(str(Path(sys.argv[0]).absolute()))
     lines = [
         f"ms3t {version('ms3t')} node {did}",
         f"serves {data_dir} at {url}",
         "To let a gateway use it:",
         "",
-        f"  ms3t node grant --data-dir {data_dir.absolute()} DID-OF-THE-GATEWAY",
+        f"  {program} node grant --data-dir {shlex.quote(str(data_dir.absolute()))} DID-OF-THE-GATEWAY",
     ]
     return "\n".join([*lines, ""])

@@ -181,7 +181,8 @@ async def pieces(call: Call) -> AsyncIterator[bytes]:
         S3Error: IncompleteBody, the client went away; RequestTimeout, it sent nothing for too long.
     """
     try:
-        async for piece in incoming.pieces(call.request, call.front.body_idle_seconds):
+        expect = call.headers.get("expect")
+        async for piece in incoming.pieces(call.request, expect, call.front.body_idle_seconds):
             yield piece
     except incoming.CLIENT_GONE as error:
         raise S3Error("IncompleteBody") from error

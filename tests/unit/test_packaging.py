@@ -28,13 +28,14 @@ def test_the_wheel_has_the_three_packages_alone(wheel: Path) -> None:
     assert found == {"gateway", "mst", "registry", f"ms3t-{version}.dist-info"}
 
 
-def test_the_wheel_has_what_is_not_code(wheel: Path) -> None:
+@pytest.mark.parametrize("migrations", ["registry/migrations", "gateway/node/server/migrations"])
+def test_the_wheel_has_what_is_not_code(wheel: Path, migrations: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {"mst/py.typed", "registry/py.typed", "registry/migrations/env.py"} <= set(names)
-    versions = REPOSITORY / "registry" / "migrations" / "versions"
-    shipped = [name for name in names if name.startswith("registry/migrations/versions/")]
-    assert sorted(shipped) == sorted(str(path.relative_to(REPOSITORY)) for path in versions.glob("m*.py"))
+    assert {"mst/py.typed", "registry/py.typed", f"{migrations}/env.py"} <= set(names)
+    shipped = [name for name in names if name.startswith(f"{migrations}/versions/")]
+    versions = (REPOSITORY / migrations / "versions").glob("m*.py")
+    assert sorted(shipped) == sorted(str(path.relative_to(REPOSITORY)) for path in versions)
 
 
 def test_a_database_is_made_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ class NodeServer:
     async def _arrive(self, request: web.BaseRequest, upload: Upload) -> None:
         """Move the body into a file."""
         waiting = bytearray()
-        async for piece in incoming.pieces(request, BODY_IDLE_SECONDS):
+        async for piece in _pieces_of_body(request):
             waiting += piece
             if len(waiting) >= PIECE_BYTES:
                 await self._on_disk(upload.write, bytes(waiting))
@@ -240,12 +240,16 @@ class NodeServer:
         return _body(200, json.dumps(document, indent=2).encode(), {"Content-Type": "application/json"})
 
 
+def _pieces_of_body(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    return incoming.pieces(request, request.headers.get(hdrs.EXPECT), BODY_IDLE_SECONDS)
+
+
 async def _whole_body(request: web.BaseRequest) -> bytes:
     too_large = Refused("PayloadTooLarge", f"a message has at most {MESSAGE_BYTES_MAX} bytes", 413)
     if (request.content_length or 0) > MESSAGE_BYTES_MAX:
         raise too_large
     body = bytearray()
-    async for piece in incoming.pieces(request, BODY_IDLE_SECONDS):
+    async for piece in _pieces_of_body(request):
         body += piece
         if len(body) > MESSAGE_BYTES_MAX:
             raise too_large

@@ -128,15 +128,16 @@ def _on_signals(stop: asyncio.Event, tls: ServerTls | None) -> asyncio.Event:
         (hurry if stop.is_set() else stop).set()
 
     def reload() -> None:
-        if tls is not None:
-            try:
-                tls.reload()
-            except ConfigError as error:
-                log.error("the certificate was not replaced", reason=str(error))
+        if tls is None:
+            log.info("SIGHUP changes nothing without TLS")
+            return
+        try:
+            tls.reload()
+        except ConfigError as error:
+            log.error("the certificate was not replaced", reason=str(error))
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled)
-    if tls is not None:
-        loop.add_signal_handler(signal.SIGHUP, reload)
+    loop.add_signal_handler(signal.SIGHUP, reload)
     return hurry

@@ -80,6 +80,8 @@ def test_a_granted_gateway_stores_and_reads(
     location = client.store(b"hello world")
     assert location.urls[0].startswith(node.ready["url"])
     assert client.read(blob_of(b"hello world").digest, 0, 10) == b"hello world"
+    os.kill(node.process.pid, signal.SIGHUP)
+    assert client.read(blob_of(b"hello world").digest, 0, 4) == b"hello"
     assert node.stop() == 0
     again = serve_node("--public-url", "http://node.example.com/", "--log-format", "json")
     assert again.ready["did"] == node.ready["did"]
@@ -184,7 +186,7 @@ def test_a_person_is_told_how_to_go_on(tmp_path: Path) -> None:
         process.terminate()
     assert "node did:key:z6Mk" in lines[0]
     assert " at http://127.0.0.1:" in lines[1]
-    assert "ms3t node grant --data-dir" in lines[4]
+    assert "/ms3t node grant --data-dir /" in lines[4]
     url = lines[1].split()[-1]
     with pytest.raises(OSError):
         call(url, "GET", "/")
