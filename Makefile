@@ -35,7 +35,7 @@ interop: $(INTEROP)/installed ## every client that can be installed, and those t
 interop-big: $(VENV)/installed-dev ## real clients with gigabytes, thousands of files and many crashes
 	$(BIN)/python -m pytest -m big -q tests/interop $(ARGS)
 
-crash: $(VENV)/installed-dev ## crashes and power cuts of twelve kinds (CRASH_SECONDS=60 for each)
+crash: $(VENV)/installed-dev ## crashes and power cuts of thirteen kinds (CRASH_SECONDS=60 for each)
 	CRASH_SECONDS=$(CRASH_SECONDS) $(BIN)/python -m pytest -m crash_long -q tests/crash $(ARGS)
 
 fuzz: $(VENV)/installed-fuzz ## look for inputs that break a parser (FUZZ_SECONDS=60 for each, ARGS="node metadata ...")
