@@ -7,6 +7,7 @@ Spec: https://github.com/ucan-wg/ucan-ipld (signatures) and RFC 8032.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from functools import lru_cache
 from typing import Protocol, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,6 +22,8 @@ SIGNATURE_PREFIX = b"\xed\xa1\x03\x40"
 """Kind 0xd0ed (EdDSA) and the length, 64."""
 SIGNATURE_BYTES = 68
 SEED_BYTES = 32
+REMEMBERED = 512
+"""Signatures of late that need not be checked again: at most 16 MiB of messages."""
 
 _ED25519_PRIVATE = b"\x80\x26"
 """Multicodec ed25519-priv (0x1300), as a varint."""
@@ -96,8 +99,9 @@ def sign(signer: Signer, message: bytes) -> bytes:
     return SIGNATURE_PREFIX + signer.sign(message)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def verify(did: DID, signature: bytes, message: bytes) -> None:
-    """Check a signature.
+    """Check a signature; that one holds is remembered, because the same proofs come with every invocation.
 
     Args:
         did: who should have signed.

@@ -6,6 +6,7 @@ Specs: https://github.com/ucan-wg/spec/tree/v0.9.1 and https://github.com/ucan-w
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from functools import lru_cache
 from typing import Any
 
 from mst.cbor import Value
@@ -26,6 +27,8 @@ from registry.ucan.token import Capability, Payload, Token
 from registry.ucan.wire import Fields
 
 VERSION = "0.9.1"
+REMEMBERED = 512
+"""UCANs of late that need not be read again: at most 8 MiB of blocks."""
 
 
 class Ucan091:
@@ -42,30 +45,7 @@ class Ucan091:
 
     def decode(self, data: bytes) -> Token:
         """The UCAN whose block is exactly ``data``."""
-        fields = Fields(wire.decode(data, "UCAN", limit_bytes=TOKEN_BYTES_MAX), "UCAN")
-        if fields.take("v", str) != VERSION:
-            raise Malformed(f"a UCAN of another version than {VERSION}")
-        signature = fields.take("s", bytes)
-        facts: tuple[dict[str, Value], ...] = ()
-        if (listed := fields.take_if("fct", list)) is not None:
-            facts = tuple(listed)
-            if not facts or not all(isinstance(fact, dict) for fact in facts):
-                raise Malformed("the facts of a UCAN are not a list of maps, or empty")
-        payload = Payload(
-            issuer=DID.read(fields.take("iss", bytes)),
-            audience=DID.read(fields.take("aud", bytes)),
-            capabilities=tuple(map(_capability, fields.take_list("att", dict, many=CAPABILITIES_MAX))),
-            expires=fields.take_nullable("exp", int),
-            not_before=fields.take_if("nbf", int),
-            nonce=fields.take_if("nnc", str),
-            facts=facts,
-            proofs=fields.take_list("prf", CID, many=PROOFS_MAX),
-        )
-        fields.end()
-        _check(payload)
-        if len(signature) > SIGNATURE_BYTES:
-            raise Malformed("the signature of a UCAN is of another kind than EdDSA")
-        return Token(payload, signature, CID.of(DAG_CBOR, data), data)
+        return _decode(data)
 
     def verify(self, token: Token) -> None:
         """Check the signature."""
@@ -73,6 +53,35 @@ class Ucan091:
 
 
 UCAN_0_9_1 = Ucan091()
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _decode(data: bytes) -> Token:
+    """Remembered, because the same proofs come with every invocation, and each is looked at several times."""
+    fields = Fields(wire.decode(data, "UCAN", limit_bytes=TOKEN_BYTES_MAX), "UCAN")
+    if fields.take("v", str) != VERSION:
+        raise Malformed(f"a UCAN of another version than {VERSION}")
+    signature = fields.take("s", bytes)
+    facts: tuple[dict[str, Value], ...] = ()
+    if (listed := fields.take_if("fct", list)) is not None:
+        facts = tuple(listed)
+        if not facts or not all(isinstance(fact, dict) for fact in facts):
+            raise Malformed("the facts of a UCAN are not a list of maps, or empty")
+    payload = Payload(
+        issuer=DID.read(fields.take("iss", bytes)),
+        audience=DID.read(fields.take("aud", bytes)),
+        capabilities=tuple(map(_capability, fields.take_list("att", dict, many=CAPABILITIES_MAX))),
+        expires=fields.take_nullable("exp", int),
+        not_before=fields.take_if("nbf", int),
+        nonce=fields.take_if("nnc", str),
+        facts=facts,
+        proofs=fields.take_list("prf", CID, many=PROOFS_MAX),
+    )
+    fields.end()
+    _check(payload)
+    if len(signature) > SIGNATURE_BYTES:
+        raise Malformed("the signature of a UCAN is of another kind than EdDSA")
+    return Token(payload, signature, CID.of(DAG_CBOR, data), data)
 
 
 def _capability(value: dict[str, Value]) -> Capability:
