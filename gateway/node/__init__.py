@@ -1,1 +1,1 @@
-"""Storage nodes: the server that is one, in `server`."""
+"""Storage nodes: the server that is one, in `server`, and the gateway's side of one, in `client`."""
