@@ -60,7 +60,7 @@ class StorageNode:
         alter_claim: changes location claims before they are given out.
         urls: makes the URLs of a location claim; None for the one at this node.
         eager_indexing: whether assertions are executed before what else is in a message.
-        forgets_proofs: whether a retrieval is answered 510 until its proofs have come one by one.
+        one_by_one: whether a header with more than one UCAN is too long for it.
         nowhere: the address of what the node has already.
         put_headers: more headers that a PUT must have.
     """
@@ -81,7 +81,7 @@ class StorageNode:
         self.alter_claim: Callable[[Delegation], Delegation] = lambda one: one
         self.urls: Callable[[bytes], tuple[str, ...]] | None = None
         self.eager_indexing = False
-        self.forgets_proofs = False
+        self.one_by_one = False
         self.nowhere: Address | None = None
         self.put_headers: dict[str, str] = {}
         self.put_expires = NOW + 24 * 3600
@@ -234,7 +234,7 @@ class StorageNode:
         said = message.decode(header.decode(text))
         (asked_for,) = said.execute
         came = dict(said.blocks)
-        if self.forgets_proofs and len(came) > 3:
+        if self.one_by_one and len(came) > len(("message", "invocation or proof")):
             return web.Response(status=431)
         blocks = self._seen | came
         self._seen |= came

@@ -57,8 +57,9 @@ class Site:
             raise NodeLied(f"a location claim of {said.issuer} instead of {node}")
         if (location.space or said.audience) != space:
             raise NodeLied(f"a location claim for {location.space or said.audience} instead of {space}")
-        urls = tuple(str(http_url(url)) for url in location.urls)
-        return cls(location.digest, urls, location.offset or 0, location.length, said.expires, claim)
+        for url in location.urls:
+            http_url(url)
+        return cls(location.digest, location.urls, location.offset or 0, location.length, said.expires, claim)
 
     @classmethod
     def read(cls, data: bytes, node: DID, space: DID) -> Self:
