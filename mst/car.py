@@ -9,6 +9,7 @@ Spec: https://ipld.io/specs/transport/car/carv1/
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from mst import cbor, varint
 from mst.block import Block
@@ -25,6 +26,24 @@ _BODY = _BEFORE_ROOTS + b"\x81" + _PLACEHOLDER_LINK + _AFTER_ROOTS
 
 HEADER = varint.encode(len(_BODY)) + _BODY
 """The start of a file without a root of its own, length prefix included."""
+
+_SECTION_HEAD_BYTES_MAX = VARINT_BYTES_MAX + 1 + CID_BYTES
+
+
+class Bytes(Protocol):
+    """A file's bytes, however they are read."""
+
+    def __len__(self) -> int:
+        """The file's length."""
+
+    def __getitem__(self, part: slice, /) -> bytes | memoryview:
+        """The bytes of ``part``, fewer if the file has become shorter."""
+
+
+def header(root: CID) -> bytes:
+    """The start of a file with one root, length prefix included."""
+    body = _BEFORE_ROOTS + b"\x81" + cbor.LINK_HEAD + root + _AFTER_ROOTS
+    return varint.encode(len(body)) + body
 
 
 def section_head(cid: CID, size_bytes: int) -> bytes:
@@ -46,6 +65,41 @@ def section(cid: CID, data: bytes) -> bytes:
         FormatError: as for `section_head`.
     """
     return section_head(cid, len(data)) + data
+
+
+def section_at(data: Bytes, position: int) -> tuple[bytes, CID, int]:
+    """Read a section's head: its bytes, the CID in them, the offset behind the section.
+
+    Raises:
+        FormatError: no section of a possible length that ends within the file begins there.
+    """
+    head = bytes(data[position : position + _SECTION_HEAD_BYTES_MAX])
+    length, start = varint.decode(head, 0)
+    stop = position + start + length
+    if length < CID_BYTES or length > CAR_SECTION_BYTES_MAX or stop > len(data):
+        raise FormatError("section length out of range")
+    head = head[: start + CID_BYTES]
+    return head, CID.parse(head[start:]), stop
+
+
+def sections(data: Bytes, start: int, stop: int) -> Iterator[tuple[CID, int, int]]:
+    """Go through the blocks of a file, reading their heads only: CID, offset of the bytes, length of the bytes.
+
+    Args:
+        data: the file.
+        start: where a section begins.
+        stop: where one ends.
+
+    Raises:
+        FormatError: what lies between is not a row of sections.
+    """
+    while start < stop:
+        head, cid, end = section_at(data, start)
+        body = start + len(head)
+        yield cid, body, end - body
+        start = end
+    if start != stop:
+        raise FormatError("a section goes beyond the end of its range")
 
 
 class Reader:

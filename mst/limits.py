@@ -77,3 +77,11 @@ CAR_SECTION_BYTES_MAX = CID_BYTES + BLOCK_BYTES_MAX
 # --- segment ---
 BATCH_RECORD_BYTES_MAX = 1 * MIB
 """Largest record that ends a batch, in bytes: room for 25,000 commits."""
+
+# --- manifest ---
+MANIFEST_BYTES_MAX = 1 * MIB
+"""Largest manifest, in bytes."""
+MANIFEST_SHARDS_MAX = 1024
+"""Most shards that one manifest names."""
+SETTING_NAME_BYTES_MAX = 255
+"""Longest name of a bucket's setting."""

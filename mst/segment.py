@@ -15,18 +15,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, cast
 
-from mst import car, cbor, varint
+from mst import car, cbor
 from mst.block import Block
 from mst.cid import CID, DAG_CBOR
 from mst.errors import FormatError
-from mst.limits import BATCH_RECORD_BYTES_MAX, CAR_SECTION_BYTES_MAX, CID_BYTES
+from mst.limits import BATCH_RECORD_BYTES_MAX, CID_BYTES
 
 RECORD_VERSION = 1
 _NAME = "ms3t/batch"
 _RECORD_PREFIX = b"\x8a\x6a" + _NAME.encode()
-_HEAD_BYTES_MAX = 10 + CID_BYTES
 _INSTANCE_BYTES = 16
 _SHA256_BYTES = 32
 _SEARCH_BYTES = 1024 * 1024
@@ -191,17 +190,7 @@ class Batch(NamedTuple):
     stop: int
 
 
-class Bytes(Protocol):
-    """A segment file's bytes, however they are read."""
-
-    def __len__(self) -> int:
-        """The file's length."""
-
-    def __getitem__(self, part: slice, /) -> bytes | memoryview:
-        """The bytes of ``part``, fewer if the file has become shorter."""
-
-
-def scan(data: Bytes, start: int) -> Iterator[Batch]:
+def scan(data: car.Bytes, start: int) -> Iterator[Batch]:
     """Find the whole batches of a segment from file offset ``start`` on, verifying every byte of them.
 
     Stops without error at the first byte that does not belong to a whole batch; the last batch's ``stop`` (or
@@ -222,7 +211,7 @@ def scan(data: Bytes, start: int) -> Iterator[Batch]:
         start = batch.stop
 
 
-def find_batch_after(data: Bytes, start: int) -> int | None:
+def find_batch_after(data: car.Bytes, start: int) -> int | None:
     """The offset of a whole batch somewhere behind ``start``, or None: tells a torn middle from a torn tail."""
     for base in range(start, len(data), _SEARCH_BYTES):
         window = bytes(data[base : base + _SEARCH_BYTES + len(_RECORD_PREFIX) - 1])
@@ -235,21 +224,21 @@ def find_batch_after(data: Bytes, start: int) -> int | None:
     return None
 
 
-def _is_whole(data: Bytes, start: int) -> bool:
+def _is_whole(data: car.Bytes, start: int) -> bool:
     try:
         return _scan_batch(data, start) is not None
     except FormatError:
         return False
 
 
-def _record_at(data: Bytes, at: int) -> BatchRecord | None:
+def _record_at(data: car.Bytes, at: int) -> BatchRecord | None:
     """The record whose block bytes begin at ``at``, if the section around it says how long it is."""
     for varint_bytes in (1, 2, 3):
         section = at - CID_BYTES - varint_bytes
         if section < 0:
             continue
         try:
-            head, cid, stop = _section(data, section)
+            head, cid, stop = car.section_at(data, section)
             if len(head) == at - section:
                 return BatchRecord.decode(_verified(data, cid, at, stop))
         except FormatError:
@@ -257,7 +246,7 @@ def _record_at(data: Bytes, at: int) -> BatchRecord | None:
     return None
 
 
-def _scan_batch(data: Bytes, start: int) -> Batch | None:
+def _scan_batch(data: car.Bytes, start: int) -> Batch | None:
     """The batch at ``start``; None at the end of the file; FormatError if it is not whole.
 
     Frames first: only when there is a record that agrees with them is any block read and hashed.
@@ -266,7 +255,7 @@ def _scan_batch(data: Bytes, start: int) -> Batch | None:
     frames: list[tuple[CID, int, int]] = []
     position = start
     while position < len(data):
-        head, cid, stop = _section(data, position)
+        head, cid, stop = car.section_at(data, position)
         body = position + len(head)
         if cid.codec == DAG_CBOR and bytes(data[body : body + len(_RECORD_PREFIX)]) == _RECORD_PREFIX:
             record = BatchRecord.decode(_verified(data, cid, body, stop))
@@ -285,19 +274,8 @@ def _scan_batch(data: Bytes, start: int) -> Batch | None:
     raise FormatError("batch without a record")
 
 
-def _verified(data: Bytes, cid: CID, body: int, stop: int) -> bytes:
+def _verified(data: car.Bytes, cid: CID, body: int, stop: int) -> bytes:
     block = bytes(data[body:stop])
     if sha256(block).digest() != cid.digest:
         raise FormatError("block does not match its CID")
     return block
-
-
-def _section(data: Bytes, position: int) -> tuple[bytes, CID, int]:
-    """Read a section's head: its bytes, the CID in them, the offset behind the section."""
-    head = bytes(data[position : position + _HEAD_BYTES_MAX])
-    length, start = varint.decode(head, 0)
-    stop = position + start + length
-    if length < CID_BYTES or length > CAR_SECTION_BYTES_MAX or stop > len(data):
-        raise FormatError("section length out of range")
-    head = head[: start + CID_BYTES]
-    return head, CID.parse(head[start:]), stop

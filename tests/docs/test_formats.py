@@ -18,8 +18,9 @@ from mst.commit import Commit
 from mst.entry import Entry
 from mst.fetch import drive
 from mst.layer import TreeParams
+from mst.manifest import Head, Manifest, ShardRef, beacon
 from mst.node import Node
-from registry.space import SpaceKey, verify_commit
+from registry.space import SpaceKey, verify_commit, verify_manifest
 
 FORMATS = Path(__file__).resolve().parents[2] / "docs" / "formats"
 TIME_MS = 1_790_000_000_000
@@ -196,6 +197,30 @@ def test_the_fields_of_a_commit_stand_in_the_order_of_the_table() -> None:
     fields = list(decode_cbor(examples("commit.md")["first-commit"]))
     stated = [row[0] for row in table_rows("commit.md", r"[a-z_]+") if row[0] != "field"]
     assert stated == fields
+
+
+def first_manifest() -> Manifest:
+    commit = CID.of(DAG_CBOR, first_commit().encode())
+    manifest = Manifest(
+        space=space_key().did, sequence=1, time_ms=TIME_MS, prev=None,
+        heads=(Head("photos", bytes(range(16)), commit, "unversioned", {}),),
+        shards=(ShardRef(sha256(b"shard").digest(), 1048700, sha256(b"index").digest(), 300),),
+    )  # fmt: skip
+    return space_key().sign_manifest(manifest)
+
+
+def test_manifest() -> None:
+    data = examples("manifest.md")["first-manifest"]
+    assert Manifest.decode(data) == first_manifest()
+    verify_manifest(Manifest.decode(data))
+    assert first_manifest().block().data == data
+    assert_stated("manifest.md", "first-manifest", first_manifest().block().cid, len(data))
+    assert f"`{beacon(space_key().did).cid}`" in text_of("manifest.md")
+
+
+def test_the_fields_of_a_manifest_stand_in_the_order_of_the_table() -> None:
+    fields = list(decode_cbor(examples("manifest.md")["first-manifest"]))
+    assert [row[0] for row in table_rows("manifest.md", r"[a-z_]+") if row[0] != "field"] == fields
 
 
 def test_entry_and_key_of_a_version() -> None:

@@ -17,6 +17,7 @@ from mst.entry import Entry, etag_text, facts, skip
 from mst.errors import FormatError
 from mst.fetch import drive
 from mst.layer import TreeParams
+from mst.manifest import Head, Manifest, ShardRef
 from mst.segment import Batch, BatchRecord
 from mst.unixfs import FileLink, FileNode, Leaf
 from tests.fuzz.target import Target
@@ -165,6 +166,11 @@ _COMMIT = Commit(
     space="did:key:z6Mk", bucket="photos", instance=MD5, sequence=7, time_ms=1_790_000_000_000, tree=LINKED,
     versions=None, prev=LINKED, bits=4, salt=None, objects=3, size_bytes=10, signature=bytes(64),
 )  # fmt: skip
+_MANIFEST = Manifest(
+    space="did:key:z6Mk", sequence=7, time_ms=1_790_000_000_000, prev=LINKED,
+    heads=(Head("photos", MD5, LINKED, "enabled", {"tagging": b"\xa0"}),), drops=(MD5,),
+    shards=(ShardRef(bytes(32), 2**28, bytes(32), 300),), signature=bytes(64),
+)  # fmt: skip
 _RECORD = BatchRecord(1, None, 0, 0, 0, bytes(32), (LINKED,), (MD5,))
 
 FORMATS = {
@@ -187,6 +193,7 @@ FORMATS = {
     "node-narrow": _node(TreeParams(1, None)),
     "node-salted": _node(TreeParams(2, bytes(32))),
     "commit": _canonical(Commit.decode, Commit.encode, _COMMIT.encode()),
+    "manifest": _canonical(Manifest.decode, lambda manifest: manifest.block().data, _MANIFEST.block().data),
     "batch-record": _canonical(BatchRecord.decode, lambda record: record.block().data, _RECORD.block().data),
     "file-node": Target(
         _file_node, FormatError, _file_node_check,

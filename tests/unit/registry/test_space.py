@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,10 @@ from multiformats import multibase
 
 from mst.cid import CID, DAG_CBOR
 from mst.commit import Commit
+from mst.manifest import Manifest
 from registry.did_key import SignatureInvalid, verify
 from registry.key_file import KeyFileError
-from registry.space import SpaceKey, verify_commit
+from registry.space import SpaceKey, verify_commit, verify_manifest
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "did_key.json").read_text())["keys"]
 
@@ -145,6 +147,16 @@ def test_a_signed_commit_verifies_and_any_change_does_not() -> None:
 def test_a_commit_of_another_space_is_not_signed() -> None:
     with pytest.raises(SignatureInvalid, match="of space"):
         _seeded(1).sign_commit(_commit(_seeded(2).did))
+
+
+def test_manifests_are_signed_as_commits_are() -> None:
+    key = _seeded(1)
+    signed = key.sign_manifest(Manifest(space=key.did, sequence=7, time_ms=1, prev=None))
+    verify_manifest(Manifest.decode(signed.block().data))
+    with pytest.raises(SignatureInvalid):
+        verify_manifest(replace(signed, sequence=8))
+    with pytest.raises(SignatureInvalid, match="of space"):
+        key.sign_manifest(Manifest(space=_seeded(2).did, sequence=1, time_ms=1, prev=None))
 
 
 @pytest.mark.parametrize("change", ["message", "signature", "short", "empty", "key"])
