@@ -1,5 +1,7 @@
 """Which commit each bucket stands at.  A head moves only by compare-and-swap: the store's one commit point.
 
+Beside it is the shipped head, the newest commit that is wholly on the storage node; it moves only forward.
+
 Every function runs in the caller's transaction; nothing has happened until that has committed.  One that raises has
 written nothing.
 """
@@ -7,7 +9,7 @@ written nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -74,6 +76,8 @@ class Bucket:
         head_time_ms: the newest commit's time, likewise.
         versions: the root of the tree of older versions that the commit names, None while there are none.
         versioning: see there.
+        shipped: the newest commit that is wholly on the storage node, None while none is.
+        shipped_sequence: that commit's number.
     """
 
     name: str
@@ -89,6 +93,28 @@ class Bucket:
     head_time_ms: int
     versions: CID | None = None
     versioning: Versioning = UNVERSIONED
+    shipped: CID | None = None
+    shipped_sequence: int | None = None
+
+
+class ShippedHead(NamedTuple):
+    """A commit of a bucket that is wholly on the storage node.
+
+    Attributes:
+        instance: the bucket.
+        commit: the commit's block.
+        sequence: its number.
+    """
+
+    instance: bytes
+    commit: CID
+    sequence: int
+
+    def is_ahead_of(self, bucket: Bucket) -> bool:
+        """Whether it is of that bucket, and newer than what is known to be shipped of it."""
+        return bucket.instance == self.instance and (
+            bucket.shipped_sequence is None or bucket.shipped_sequence < self.sequence
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +146,8 @@ _FIELDS = (
     buckets.c.head_time_ms,
     buckets.c.versions,
     buckets.c.versioning,
+    buckets.c.shipped,
+    buckets.c.shipped_sequence,
 )
 _MOVING = ("commit", "tree", "sequence", "objects", "size_bytes", "head_time_ms", "versions", "versioning")
 _AT_COMMIT = sa.and_(
@@ -135,6 +163,16 @@ _MOVE = (
     sa.update(buckets)
     .where(_AT_COMMIT)
     .values({field: sa.bindparam(f"new_{field}") for field in _MOVING})
+)
+_MOVE_SHIPPED = (
+    sa.update(buckets)
+    .where(
+        buckets.c.instance == sa.bindparam("at_instance"),
+        sa.or_(
+            buckets.c.shipped_sequence.is_(None), buckets.c.shipped_sequence < sa.bindparam("new_sequence")
+        ),
+    )
+    .values(shipped=sa.bindparam("new_shipped"), shipped_sequence=sa.bindparam("new_sequence"))
 )
 
 
@@ -194,10 +232,17 @@ def move_head(connection: sa.Connection, move: HeadMove) -> None:
         raise HeadMoved(move.instance, move.expected_commit)
 
 
+def move_shipped(connection: sa.Connection, head: ShippedHead) -> None:
+    """Note that ``head`` is wholly on the storage node; one that is not ahead of what was noted changes nothing."""
+    values = {"at_instance": head.instance, "new_shipped": head.commit, "new_sequence": head.sequence}
+    connection.execute(_MOVE_SHIPPED, values)
+
+
 def _bucket(row: sa.Row[*tuple[Any, ...]]) -> Bucket:
     try:
         commit, tree = CID.parse(row.commit), CID.parse(row.tree)
         versions = None if row.versions is None else CID.parse(row.versions)
+        shipped = None if row.shipped is None else CID.parse(row.shipped)
     except FormatError as error:
         raise HeadDamaged(f"the head of bucket {row.name} in the registry is damaged: {error}") from error
     if row.versioning not in get_args(Versioning):
@@ -216,4 +261,6 @@ def _bucket(row: sa.Row[*tuple[Any, ...]]) -> Bucket:
         head_time_ms=row.head_time_ms,
         versions=versions,
         versioning=row.versioning,
+        shipped=shipped,
+        shipped_sequence=row.shipped_sequence,
     )

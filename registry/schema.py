@@ -10,13 +10,15 @@ import sqlalchemy as sa
 
 from mst.limits import CID_BYTES, INSTANCE_BYTES, KEY_BYTES_MAX, SALT_BYTES
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """The newest migration this code knows."""
 
 ETAG_BYTES = 16
 """A part's ETag: the md5 of its bytes."""
 PARTS_DIGEST_BYTES = 32
 """The SHA-256 of the list of parts that an upload was completed with."""
+SHARD_DIGEST_BYTES = 32
+"""The SHA-256 of a shard, or of its index."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -46,6 +48,7 @@ buckets = sa.Table(
     sa.Column("config", sa.JSON(none_as_null=True)),
     sa.Column("versions", sa.LargeBinary(CID_BYTES)),
     sa.Column("versioning", sa.Text, nullable=False, server_default="unversioned"),
+    sa.Column("shipped_sequence", sa.BigInteger),
 )
 
 bucket_settings = sa.Table(
@@ -126,6 +129,43 @@ completions = sa.Table(
     sa.Column("version", sa.BigInteger),
     sa.Index(None, "completed_ms"),
     sa.Index(None, "instance"),
+)
+
+shipments = sa.Table(
+    "shipments",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("manifest", sa.LargeBinary, nullable=False),
+    sa.Column("heads", sa.LargeBinary, nullable=False),
+    sa.Column("finished", sa.Boolean, nullable=False),
+)
+
+shards = sa.Table(
+    "shards",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("digest", sa.LargeBinary(SHARD_DIGEST_BYTES), nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("index_digest", sa.LargeBinary(SHARD_DIGEST_BYTES), nullable=False),
+    sa.Column("index_bytes", sa.BigInteger, nullable=False),
+    sa.Column("manifest", sa.LargeBinary(CID_BYTES)),
+    sa.Column("segment", sa.Integer),
+    sa.Column("start", sa.BigInteger),
+    sa.Column("stop", sa.BigInteger),
+    sa.Column("continues", sa.Boolean),
+    sa.Column("shipment", sa.BigInteger, sa.ForeignKey("shipments.number")),
+    sa.Column("answers", sa.LargeBinary),
+    sa.Index(None, "segment", "start"),
+    sa.Index(None, "shipment"),
+)
+
+published = sa.Table(
+    "published",
+    metadata,
+    sa.Column("instance", sa.LargeBinary(INSTANCE_BYTES), primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
 )
 
 store_state = sa.Table(

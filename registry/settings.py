@@ -15,6 +15,7 @@ _THE_SETTING = sa.and_(
     bucket_settings.c.name == sa.bindparam("of_name"),
 )
 _GET = sa.select(bucket_settings.c.document).where(_THE_SETTING)
+_LOAD_ALL = sa.select(bucket_settings.c.instance, bucket_settings.c.name, bucket_settings.c.document)
 _UPDATE = sa.update(bucket_settings).where(_THE_SETTING).values(document=sa.bindparam("new_document"))
 _INSERT = sa.insert(bucket_settings)
 _DELETE = sa.delete(bucket_settings).where(_THE_SETTING)
@@ -24,6 +25,14 @@ def get(connection: sa.Connection, instance: bytes, name: str) -> bytes | None:
     """The document that the bucket ``instance`` has under ``name``, if it has one."""
     document: bytes | None = connection.execute(_GET, {"of_instance": instance, "of_name": name}).scalar()
     return document
+
+
+def load_all(connection: sa.Connection) -> dict[bytes, dict[str, bytes]]:
+    """The documents of every bucket that has some: by the bucket's instance id, then by name."""
+    found: dict[bytes, dict[str, bytes]] = {}
+    for row in connection.execute(_LOAD_ALL):
+        found.setdefault(row.instance, {})[row.name] = row.document
+    return found
 
 
 def put(connection: sa.Connection, *, instance: bytes, name: str, document: bytes) -> None:

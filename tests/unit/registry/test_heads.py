@@ -11,7 +11,16 @@ import sqlalchemy as sa
 from mst.cid import CID, DAG_CBOR
 from registry import heads, uploads
 from registry.database import Database
-from registry.heads import ENABLED, UNVERSIONED, Bucket, BucketExists, HeadDamaged, HeadMove, HeadMoved
+from registry.heads import (
+    ENABLED,
+    UNVERSIONED,
+    Bucket,
+    BucketExists,
+    HeadDamaged,
+    HeadMove,
+    HeadMoved,
+    ShippedHead,
+)
 
 MakeBucket = Callable[..., Bucket]
 
@@ -164,3 +173,35 @@ def test_a_damaged_row_is_named(database: Database, make_bucket: MakeBucket) -> 
         connection.execute(sa.text("UPDATE buckets SET tree = x'00'"))
     with pytest.raises(HeadDamaged, match="bucket photos"):
         _load(database)
+
+
+def test_a_shipped_head_moves_forward_only(database: Database, make_bucket: MakeBucket) -> None:
+    bucket, commits = make_bucket(), [CID.of(DAG_CBOR, b"%d" % n) for n in range(4)]
+    with database.write() as connection:
+        heads.insert_bucket(connection, bucket)
+        heads.insert_bucket(connection, make_bucket("other", b"o" * 16))
+        for sequence, expected in ((2, 2), (1, 2), (2, 2), (3, 3)):
+            head = ShippedHead(bucket.instance, commits[sequence], sequence)
+            heads.move_shipped(connection, head)
+            found = {held.name: (held.shipped, held.shipped_sequence) for held in heads.load_all(connection)}
+            assert found == {bucket.name: (commits[expected], expected), "other": (None, None)}
+
+
+def test_a_head_that_moves_takes_nothing_from_the_shipped_one(database: Database, make_bucket: MakeBucket) -> None:
+    """It is computed from what was known before the shipment ended."""
+    bucket = make_bucket()
+    with database.write() as connection:
+        heads.insert_bucket(connection, bucket)
+        heads.move_shipped(connection, ShippedHead(bucket.instance, bucket.commit, 1))
+        heads.move_head(connection, HeadMove(bucket.instance, bucket.commit, _next(bucket, b"commit 2")))
+    (found,) = _load(database)
+    assert (found.sequence, found.shipped, found.shipped_sequence) == (2, bucket.commit, 1)
+
+
+def test_what_is_ahead() -> None:
+    instance, commit = b"i" * 16, CID.of(DAG_CBOR, b"c")
+    bucket = Bucket("b", instance, commit, commit, 9, 0, 0, 4, None, 0, 0)
+    assert ShippedHead(instance, commit, 1).is_ahead_of(bucket)
+    assert ShippedHead(instance, commit, 3).is_ahead_of(replace(bucket, shipped=commit, shipped_sequence=2))
+    assert not ShippedHead(instance, commit, 2).is_ahead_of(replace(bucket, shipped=commit, shipped_sequence=2))
+    assert not ShippedHead(b"j" * 16, commit, 3).is_ahead_of(bucket)

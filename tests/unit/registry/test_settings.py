@@ -59,3 +59,14 @@ def test_they_go_with_their_bucket(database: Database, bucket: Bucket) -> None:
 def test_a_missing_bucket_can_be_told_to_another_process() -> None:
     told = pickle.loads(pickle.dumps(BucketMissing(b"i" * 16)))
     assert (told.instance, str(told)) == (b"i" * 16, f"there is no bucket instance {(b'i' * 16).hex()}")
+
+
+def test_all_documents_of_all_buckets(database: Database, bucket: Bucket) -> None:
+    with database.write() as connection:
+        assert settings.load_all(connection) == {}
+        settings.put(connection, instance=bucket.instance, name="tags", document=b"1")
+        settings.put(connection, instance=bucket.instance, name="cors", document=b"2")
+        settings.put(connection, instance=b"o" * 16, name="tags", document=b"3")
+        assert settings.load_all(connection) == {
+            bucket.instance: {"tags": b"1", "cors": b"2"}, b"o" * 16: {"tags": b"3"}
+        }  # fmt: skip
