@@ -28,7 +28,7 @@ from gateway.processes.link import (
 )
 from gateway.processes.nursery import Nursery
 from gateway.store.bulk import OwnedBulk
-from gateway.store.committer import Committer
+from gateway.store.committer import Taking
 from gateway.store.errors import StoreError
 from gateway.store.mutations import Outcome
 from gateway.store.segment import Segment
@@ -152,7 +152,7 @@ class _Member:
         self.ended: asyncio.Future[None] = loop.create_future()
         self.cut_off = 0
         self._loop = loop
-        self._committer: Committer = owned.committer
+        self._committer: Taking = owned.committer
         self._bulk: OwnedBulk = owned.bulk
         self._lent: dict[int, Segment] = {}
 

@@ -32,14 +32,15 @@ async def put_bucket_tagging(call: Call) -> web.Response:
     """PutBucketTagging: replaces all tags of the bucket."""
     instance = call.bucket.instance
     tags = await parse(await read_document(call), read_bucket_tags)
-    await call.front.store.committer.submit(Record(recorded(instance, tags)))
+    await call.front.store.committer.submit(Record(recorded(instance, tags), instance))
     return call.answer(204)
 
 
 async def delete_bucket_tagging(call: Call) -> web.Response:
     """DeleteBucketTagging: a success too if there were none."""
-    write = partial(settings.delete, instance=call.bucket.instance, name=SETTING)
-    await call.front.store.committer.submit(Record(write))
+    instance = call.bucket.instance
+    write = partial(settings.delete, instance=instance, name=SETTING)
+    await call.front.store.committer.submit(Record(write, instance))
     return call.answer(204)
 
 

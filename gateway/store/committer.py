@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
@@ -29,6 +30,7 @@ from gateway.store.mutations import (
     Committed,
     DropBucket,
     MakeBucket,
+    MarkShipped,
     Mutation,
     Mutator,
     Outcome,
@@ -59,7 +61,31 @@ class _Waiting(NamedTuple):
     answer: Answer
 
 
-class Committer(Mutator):
+class Taking(Mutator):
+    """A `Mutator` of this process, which answers in a thread of its own."""
+
+    def enqueue(self, mutation: Mutation) -> asyncio.Future[Committed]:
+        """`submit` without waiting."""
+        future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+        self.take(mutation, future, _settle)
+        return future
+
+    @abstractmethod
+    def take(self, mutation: Mutation, ticket: Any, answer: Answer) -> None:
+        """Commit ``mutation``, then call ``answer`` in another thread with whatever else of it is done.
+
+        Args:
+            mutation: what to commit.
+            ticket: what tells the caller which outcome is this one's.
+            answer: called once for all of its mutations that are done at the same time; must neither raise nor wait.
+        """
+
+    @abstractmethod
+    def fail(self, reason: str) -> None:
+        """Take no more writes: something that had to be written was not."""
+
+
+class Committer(Taking):
     """The one writer of heads, log and registry.
 
     Args:
@@ -71,6 +97,9 @@ class Committer(Mutator):
         clock_ms: the time in milliseconds since 1970.
         buckets: the current heads by bucket name; this object is updated and read without a lock.
         shared: where other processes see the heads.
+
+    Attributes:
+        commits: how many batches have been committed.
     """
 
     def __init__(
@@ -87,6 +116,7 @@ class Committer(Mutator):
     ):
         self._preparer = Preparer(blocks=blocks, nodes=nodes, commit_log=commit_log, key=key, clock_ms=clock_ms)
         self._registrar = Registrar(database, buckets, shared)
+        self.commits = 0
         self._buckets = buckets
         self._shared = shared
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
@@ -100,24 +130,12 @@ class Committer(Mutator):
         """Why the store takes no more writes, or None while it does."""
         return self._failure
 
-    def enqueue(self, mutation: Mutation) -> asyncio.Future[Committed]:
-        """`submit` without waiting."""
-        future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
-        self.take(mutation, future, _settle)
-        return future
-
     def take(self, mutation: Mutation, ticket: Any, answer: Answer) -> None:
-        """Commit ``mutation``, then call ``answer`` in the committer's thread with whatever else of it is done.
-
-        Args:
-            mutation: what to commit.
-            ticket: what tells the caller which outcome is this one's.
-            answer: called once for all of its mutations in a batch; must neither raise nor wait.
-        """
+        """See `Taking`."""
         self._queue.put(_Waiting(mutation, ticket, answer))
 
     def fail(self, reason: str) -> None:
-        """Take no more writes: something that had to be written was not."""
+        """See `Taking`."""
         if self._failure is None:
             self._failure = reason
             log.error("store is read-only until restarted", reason=reason)
@@ -145,7 +163,9 @@ class Committer(Mutator):
             case Put(guard=guard) if guard is not None:
                 if refusal := self._registrar.refusal(guard):
                     return [refusal]
-        return self._registrar.register(self._preparer.prepare(mutations, self._buckets))
+        outcomes = self._registrar.register(self._preparer.prepare(mutations, self._buckets))
+        self.commits += 1
+        return outcomes
 
     def _failed(self, error: Exception) -> StoreError:
         """What everybody in a batch that failed is told."""
@@ -186,7 +206,7 @@ class Committer(Mutator):
 def _alone(mutation: Mutation) -> bool:
     if isinstance(mutation, Put):
         return mutation.guard is not None
-    return isinstance(mutation, MakeBucket | DropBucket | SetVersioning)
+    return isinstance(mutation, MakeBucket | DropBucket | SetVersioning | MarkShipped)
 
 
 def _bytes(mutation: Mutation) -> int:

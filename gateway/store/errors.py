@@ -7,6 +7,7 @@
     ├── StoreFull           no room (or less than the reserve): nothing was changed
     ├── StoreBusy           another process kept the registry locked for too long: nothing was changed
     ├── StoreReadOnly       a sync failed: what is on disk is unknown until the next start
+    ├── NotShipped          it is durable here, but not on the storage node for now, where it was to be
     ├── IndexUnusable       the block index cannot be opened; it can be made anew from the segments
     ├── BlockMissing        no segment holds the block
     ├── BlockCorrupt        the bytes at a block's place do not match its CID: never served
@@ -36,6 +37,10 @@ class StoreBusy(StoreError):
 
 class StoreReadOnly(StoreError):
     """A write that had to be durable failed; the store takes no more writes until it is started again."""
+
+
+class NotShipped(StoreError):
+    """The change is durable and visible here, but has not been shipped in the time that somebody waits for it."""
 
 
 class IndexUnusable(StoreError):

@@ -83,6 +83,8 @@ class DataFolder(OwnedFolder):
         registry.db     heads, credentials, uploads (SQLite)
         segments/       log-NNNNNNNN.car and bulk-NNNNNNNN.car
         index/          block locations; can be rebuilt from the segments
+        remote/         locations of blocks on the storage node; can be rebuilt from the indexes there
+        outbox/         packs on their way to the storage node
         shared/         what the processes of the running server have in common; made anew at each start
         server.json     where the running (or last) server listens
 
@@ -96,6 +98,8 @@ class DataFolder(OwnedFolder):
         self.registry = path / "registry.db"
         self.segments = path / "segments"
         self.index = path / "index"
+        self.remote = path / "remote"
+        self.outbox = path / "outbox"
         self.shared = path / "shared"
         self.server = path / "server.json"
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from mst.block import Block
 from mst.entry import Entry
-from registry.heads import Bucket, Versioning
+from registry.heads import Bucket, ShippedHead, Versioning
 
 Check: TypeAlias = Callable[[Entry | None], None]
 """Looks at the entry that the mutation is about as it is at the moment of commit, and raises to refuse the mutation.
@@ -131,20 +131,38 @@ class SetVersioning(NamedTuple):
 
 
 class Record(NamedTuple):
-    """Write to the registry only, durable like everything else; answered with what ``write`` returns."""
+    """Write to the registry only, durable like everything else; answered with what ``write`` returns.
+
+    Attributes:
+        write: the statements.
+        instance: the bucket whose settings they change, if they do: then it is a change like any other of the bucket.
+    """
 
     write: RegistryWrite
+    instance: bytes | None = None
+
+
+class MarkShipped(NamedTuple):
+    """Note that commits of buckets are wholly on the storage node; what is not ahead of what was noted changes nothing.
+
+    Attributes:
+        heads: the commits.
+        record: statements that belong to the same commit of the registry (the end of a shipment).
+    """
+
+    heads: tuple[ShippedHead, ...]
+    record: RegistryWrite
 
 
 ObjectMutation: TypeAlias = Put | Amend | Delete
-Mutation: TypeAlias = ObjectMutation | MakeBucket | DropBucket | SetVersioning | Record
+Mutation: TypeAlias = ObjectMutation | MakeBucket | DropBucket | SetVersioning | Record | MarkShipped
 
 
 class Committed(NamedTuple):
     """The answer to a mutation.
 
     Attributes:
-        bucket: the bucket as the batch left it (for `DropBucket`: as it last was; for `Record`: None).
+        bucket: the bucket as the batch left it (for `DropBucket`: as it last was), None for a mutation of no bucket.
         previous: the object that was replaced, amended or deleted, if there was one.
         value: what a `Record` returned.
         version: the version that was made, amended or deleted, `mst.version.NULL` for the null version; None if the

@@ -26,6 +26,7 @@ from gateway.store.mutations import (
     CommitWrite,
     DropBucket,
     MakeBucket,
+    MarkShipped,
     Mutation,
     ObjectMutation,
     Outcome,
@@ -40,7 +41,7 @@ from mst.block import Block
 from mst.cid import CID
 from mst.errors import FormatError
 from mst.layer import TreeParams
-from registry.heads import Bucket, HeadMove
+from registry.heads import Bucket, HeadMove, ShippedHead
 from registry.space import SpaceKey
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,7 @@ class Prepared:
         dropped: a bucket to be removed.
         puts: places of puts that have something to record; it is told which version they made.
         records: places of records.
+        shipped: commits of buckets to be noted as shipped.
     """
 
     outcomes: list[Outcome | None]
@@ -67,6 +69,7 @@ class Prepared:
     dropped: Bucket | None = None
     puts: list[tuple[int, CommitWrite]] = field(default_factory=list)
     records: list[tuple[int, RegistryWrite]] = field(default_factory=list)
+    shipped: Sequence[ShippedHead] = ()
 
     @property
     def changed(self) -> list[Bucket]:
@@ -109,7 +112,7 @@ class Preparer:
     def prepare(self, mutations: Sequence[Mutation], heads: Mapping[str, Bucket]) -> Prepared:
         """Evaluate ``mutations`` in order against the buckets in ``heads``, and make durable what they lead to.
 
-        A bucket's creation, deletion or change of versioning must be alone in its batch.
+        A bucket's creation, deletion or change of versioning must be alone in its batch, and so must a `MarkShipped`.
 
         Raises:
             StoreFull: no room; the log is as it was.
@@ -122,6 +125,8 @@ class Preparer:
                 return self._drop_bucket(drop, heads)
             case SetVersioning() as change:
                 return _set_versioning(change, heads)
+            case MarkShipped() as mark:
+                return Prepared([None], records=[(0, mark.record)], shipped=mark.heads)
         return self._change_objects(mutations, heads)
 
     def _change_objects(self, mutations: Sequence[Mutation], heads: Mapping[str, Bucket]) -> Prepared:

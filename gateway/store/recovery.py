@@ -8,13 +8,12 @@ keep serving.  A tail that a head needs, a segment that is gone, and one shorter
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from gateway.store.folder import SegmentKind
 from gateway.store.index import BlockIndex, Chain
-from gateway.store.segment import Segment
+from gateway.store.segment import Segment, SegmentBytes
 from gateway.store.segments import Segments
 from mst import car
 from mst.cid import CID
@@ -119,27 +118,13 @@ def _settle_tail(segment: Segment, finding: Finding, answered_for: bool) -> Find
 
 def _index_segment(segment: Segment, index: BlockIndex, *, is_log: bool) -> Finding:
     start = max(index.end(segment.number), len(car.HEADER))
-    batches, good, damaged_at = _index_batches(segment, index, _File(segment), start, is_log=is_log)
+    data = SegmentBytes(segment, segment.size)
+    batches, good, damaged_at = _index_batches(segment, index, data, start, is_log=is_log)
     return Finding(segment.path.name, batches, segment.size - good, damaged_at)
 
 
-class _File:
-    """A segment's bytes, read as they are asked for; not mapped, because a writer beside us may cut the file."""
-
-    def __init__(self, segment: Segment):
-        self._fd = segment.fd
-        self._size = segment.size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, part: slice) -> bytes:
-        start, stop, _ = part.indices(self._size)
-        return os.pread(self._fd, max(stop - start, 0), start)
-
-
 def _index_batches(
-    segment: Segment, index: BlockIndex, data: _File, start: int, *, is_log: bool
+    segment: Segment, index: BlockIndex, data: SegmentBytes, start: int, *, is_log: bool
 ) -> tuple[int, int, int | None]:
     batches = 0
     damaged_at: int | None = None

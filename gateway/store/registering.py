@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -67,12 +68,21 @@ class Registrar:
             _write(connection, prepared)
 
     def _publish(self, prepared: Prepared) -> None:
-        changed, dropped = prepared.changed, prepared.dropped
+        changed, dropped = [*prepared.changed, *self._shipped(prepared)], prepared.dropped
         if self._shared is not None and (changed or dropped):
             self._shared.publish(changed, [dropped.name] if dropped else [])
         self._buckets.update((bucket.name, bucket) for bucket in changed)
         if dropped:
             del self._buckets[dropped.name]
+
+    def _shipped(self, prepared: Prepared) -> list[Bucket]:
+        """The buckets of which more has been shipped than was known."""
+        ahead = {head.instance: head for head in prepared.shipped}
+        return [
+            replace(bucket, shipped=head.commit, shipped_sequence=head.sequence)
+            for bucket in self._buckets.values()
+            if (head := ahead.get(bucket.instance)) is not None and head.is_ahead_of(bucket)
+        ]
 
 
 @contextmanager
@@ -96,6 +106,8 @@ def _write(connection: Connection, prepared: Prepared) -> None:
         prepared.creation(connection)
     if prepared.dropped:
         heads.delete_bucket(connection, prepared.dropped.instance, prepared.dropped.commit)
+    for shipped in prepared.shipped:
+        heads.move_shipped(connection, shipped)
     for place, record in prepared.puts:
         done = prepared.outcomes[place]
         assert isinstance(done, Committed)

@@ -139,6 +139,26 @@ class Segment:
         os.close(self.fd)
 
 
+class SegmentBytes:
+    """The beginning of a segment, read as it is asked for; not mapped, because a writer beside us may cut the file.
+
+    Args:
+        segment: the segment.
+        size: how much of it, in bytes.
+    """
+
+    def __init__(self, segment: Segment, size: int):
+        self._fd = segment.fd
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._size)
+        return os.pread(self._fd, max(stop - start, 0), start)
+
+
 def _failure(what: str, error: OSError) -> StoreError:
     kind = StoreFull if error.errno in _NO_ROOM else StoreReadOnly
     return kind(f"{what}: {error.strerror}")

@@ -61,6 +61,23 @@ class Segments:
             self._by_number[number] = (kind, segment)
             return segment
 
+    def get(self, number: int) -> Segment:
+        """The segment of that number.
+
+        Raises:
+            BlockMissing: there is none.
+        """
+        return self._segment(number)
+
+    def is_bulk(self, number: int) -> bool:
+        """Whether it is a bulk segment.
+
+        Raises:
+            BlockMissing: no such segment.
+        """
+        self._segment(number)
+        return self._by_number[number][0] == "bulk"
+
     def read(self, number: int, offset: int, length: int) -> bytes:
         """The bytes at a place, unverified.
 

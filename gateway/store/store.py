@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, Self
 from gateway.store.blocks import Blocks
 from gateway.store.bodies import BodyWriter, Digest, read_body, read_range
 from gateway.store.bulk import BulkPool, BulkSource, OwnedBulk
-from gateway.store.committer import Committer
+from gateway.store.committer import Committer, Taking
 from gateway.store.errors import BlockCorrupt, NoSuchBucket, StoreFull, StoreReadOnly
 from gateway.store.folder import DataFolder
 from gateway.store.index import BlockIndex
@@ -69,7 +69,7 @@ def clock_ms() -> int:
 class Owned(NamedTuple):
     """What a process that owns a folder does for the others that serve it."""
 
-    committer: Committer
+    committer: Taking
     bulk: OwnedBulk
     shared: SharedState
 
@@ -134,6 +134,7 @@ class Store:
         self._opened.callback(self._threads.shutdown)
         self.blocks = Blocks(index, segments, self._nodes, self._threads)
         self._committer: Mutator | None = None
+        self._own_committer: Committer | None = None
         self._bulk: BulkPool | None = None
         self._room_checked = 0.0
         self._room = 0
@@ -191,7 +192,7 @@ class Store:
             buckets=known.by_name,
             shared=shared,
         )
-        store._committer = committer
+        store._committer = store._own_committer = committer
         store._opened.callback(committer.close)
         if shared is not None:
             store.owned = Owned(committer, bulk, shared)
@@ -261,6 +262,33 @@ class Store:
         if self._committer is None:
             raise StoreReadOnly("the data folder is open for reading only")
         return self._committer
+
+    @property
+    def own_committer(self) -> Committer:
+        """The committer of a store that is open for writing, whatever mutations go through before they reach it.
+
+        Raises:
+            StoreReadOnly: the store is not open for writing.
+        """
+        if self._own_committer is None:
+            raise StoreReadOnly("the data folder is not open for writing")
+        return self._own_committer
+
+    def answer_through(self, taking: Taking) -> None:
+        """Have mutations go through ``taking``, which stands before the committer; also those of workers to come."""
+        self._committer = taking
+        if self.owned is not None:
+            self.owned = self.owned._replace(committer=taking)
+
+    @property
+    def segments(self) -> Segments:
+        """The folder's segments."""
+        return self._segments
+
+    @property
+    def index(self) -> BlockIndex:
+        """Where every block lies in them."""
+        return self._index
 
     @property
     def size_bytes(self) -> int:
