@@ -85,3 +85,11 @@ MANIFEST_SHARDS_MAX = 1024
 """Most shards that one manifest names."""
 SETTING_NAME_BYTES_MAX = 255
 """Longest name of a bucket's setting."""
+
+# --- shard ---
+SHARD_BYTES_MAX = 253 * MIB
+"""Largest shard, in bytes; the smallest maximum met on real storage nodes is 266,338,304."""
+SHARD_BLOCKS_MAX = 65_536
+"""Most blocks of a shard, which bounds its index to about 3 MB."""
+PACK_BYTES_MAX = 32 * MIB
+"""Largest pack, in bytes; one is in memory while it is made."""
