@@ -10,7 +10,8 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Self
 
@@ -21,7 +22,11 @@ from gateway.endpoint import Running, endpoint_of, write_running
 from gateway.processes import worker
 from gateway.processes.crew import Crew
 from gateway.processes.nursery import Nursery
+from gateway.remote import open_client
 from gateway.service import Service
+from gateway.shipping.node_remote import NodeRemote
+from gateway.shipping.shipper import ShipSettings
+from gateway.shipping.shipping import Acknowledge, Shipping
 from gateway.sockets import open_sockets
 from gateway.store.errors import StoreError
 from gateway.store.folder import DataFolder
@@ -47,9 +52,10 @@ class FolderIncomplete(StoreError):
 class Gateway:
     """One server: a data folder that this process owns, and the S3 front on it.  Make it with `open`."""
 
-    def __init__(self, config: Config, store: Store, nursery: Nursery | None) -> None:
+    def __init__(self, config: Config, store: Store, key: SpaceKey, nursery: Nursery | None) -> None:
         self._config = config
         self._store = store
+        self._key = key
         self._nursery = nursery
 
     @classmethod
@@ -67,7 +73,8 @@ class Gateway:
             nursery: where workers come from that answer the requests (`start_nursery`); without it this process does.
 
         Raises:
-            ConfigError: the certificate cannot be used, or an access key is set that the folder has already.
+            ConfigError: the certificate or the storage node cannot be used, or an access key is set that the folder
+                has already.
             FolderLocked: another process owns the folder.
             FolderIncomplete: the folder has data, but not the key or the registry that belongs to it.
             StoreError, RegistryError, OSError: the folder cannot be used.
@@ -79,6 +86,8 @@ class Gateway:
         try:
             _require_whole(folder)
             key = SpaceKey.load_or_create(folder.key)
+            if config.remote.is_set:
+                open_client(config, key)  # what is wrong with it is said before anything is opened
             share = nursery is not None
             store = Store.open_for_writing(folder, key, _store_settings(config), progress=progress, share=share)
             try:
@@ -90,7 +99,7 @@ class Gateway:
             folder.release()
             raise
         _report(store)
-        return cls(config, store, nursery)
+        return cls(config, store, key, nursery)
 
     @property
     def is_empty(self) -> bool:
@@ -113,18 +122,19 @@ class Gateway:
         sockets = open_sockets(config.listen, 1 if self._nursery is None else config.worker_count)
         listen = Listen(config.listen.host, sockets[0][0].getsockname()[1])
         endpoint = endpoint_of(listen, tls=config.tls.files is not None)
-        answering = await self._answer(sockets)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload, answering)
-        write_running(self._store.folder, Running(os.getpid(), endpoint, config.s3.region))
-        log.info("serving", endpoint=endpoint, data_dir=str(config.data_dir), buckets=len(self._store.buckets()))
-        started(endpoint)
-        watch = asyncio.create_task(self._watch())
-        await stop.wait()
-        log.info("stopping")
-        cut_off = await answering.stop(config.limits.shutdown_seconds, hurry)
-        watch.cancel()
-        if cut_off:
-            log.warning("requests were cut off", count=cut_off)
+        async with self._shipping():
+            answering = await self._answer(sockets)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload, answering)
+            write_running(self._store.folder, Running(os.getpid(), endpoint, config.s3.region))
+            log.info("serving", endpoint=endpoint, data_dir=str(config.data_dir), buckets=len(self._store.buckets()))
+            started(endpoint)
+            watch = asyncio.create_task(self._watch())
+            await stop.wait()
+            log.info("stopping")
+            cut_off = await answering.stop(config.limits.shutdown_seconds, hurry)
+            watch.cancel()
+            if cut_off:
+                log.warning("requests were cut off", count=cut_off)
 
     def close(self) -> None:
         """Finish what was submitted to the store and give the folder up."""
@@ -133,6 +143,22 @@ class Gateway:
         self._store.close()
         self._store.folder.release()
         log.info("stopped")
+
+    @asynccontextmanager
+    async def _shipping(self) -> AsyncIterator[None]:
+        """Ship to the configured storage node, if one is."""
+        config = self._config
+        if not config.remote.is_set:
+            yield
+            return
+        settings = ShipSettings(config.ship.interval_seconds, config.ship.bytes, at_once=config.ack == "remote")
+        acknowledge = Acknowledge(config.ship.timeout_seconds) if config.ack == "remote" else None
+        async with open_client(config, self._key) as client:
+            shipping = Shipping.start(self._store, self._key, NodeRemote(client), settings, acknowledge)
+            try:
+                yield
+            finally:
+                await shipping.stop()
 
     async def _answer(self, sockets: list[list[socket.socket]]) -> Service | Crew:
         """Have requests answered, by this process or by workers."""

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple, Self, TypeAlias
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from mst.limits import CHUNK_BYTES, KIB, MIB, TREE_BITS_MAX
 from registry.credentials import Credential, check_display_name, configured
+from registry.ucan import archive
+from registry.ucan.did import DID
+from registry.ucan.errors import UcanError
 
 GIB: Final = 1024 * MIB
 TIB: Final = 1024 * GIB
@@ -138,6 +142,40 @@ def _display_name(value: object) -> str:
     return check_display_name(value)
 
 
+def _url(value: object) -> str:
+    """The URL of a service; the empty text is none."""
+    if value == "":
+        return ""
+    parts = urlsplit(value) if isinstance(value, str) else None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must be the URL of a service, such as https://node.example.com")
+    if parts.username is not None:
+        raise ValueError("must have no user and no password")
+    return str(value)
+
+
+def _did(value: object) -> str:
+    """A did:key; the empty text is none."""
+    try:
+        if value == "" or (isinstance(value, str) and DID.parse(value).is_key):
+            return str(value)
+    except UcanError as error:
+        raise ValueError(f"must be a did:key: {error}") from None
+    raise ValueError("must be a did:key, which the node says of itself")
+
+
+def _proof(value: object) -> str:
+    """A delegation as text; the empty text is none."""
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    try:
+        if value:
+            archive.from_text(value)
+    except UcanError as error:
+        raise ValueError(f"must be what `ms3t node grant` prints, whole: {error}") from None
+    return value
+
+
 Size: TypeAlias = Annotated[int, BeforeValidator(_size)]
 Count: TypeAlias = Annotated[int, BeforeValidator(_number)]
 Seconds: TypeAlias = Annotated[float, BeforeValidator(_number)]
@@ -226,6 +264,37 @@ class CacheSection(Section):
     node_bytes: Size = Field(default=64 * MIB, ge=1 * MIB, le=1 * TIB)
 
 
+class RemoteSection(Section):
+    """The storage node that everything is shipped to."""
+
+    url: Annotated[str, BeforeValidator(_url)] = ""
+    did: Annotated[str, BeforeValidator(_did)] = ""
+    proof: Annotated[str, BeforeValidator(_proof)] = Field(default="", repr=False)
+    indexer_url: Annotated[str, BeforeValidator(_url)] = ""
+    indexer_did: Annotated[str, BeforeValidator(_did)] = ""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if len({bool(value) for value in (self.url, self.did, self.proof)}) > 1:
+            raise ValueError("remote.url, remote.did and remote.proof belong together: set all, or none")
+        if bool(self.indexer_url) != bool(self.indexer_did) or (self.indexer_url and not self.url):
+            raise ValueError("remote.indexer_url and remote.indexer_did belong together, and to a remote.url")
+        return self
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is one."""
+        return bool(self.url)
+
+
+class ShipSection(Section):
+    """When is shipped."""
+
+    interval_seconds: Seconds = Field(default=30, ge=0, le=86_400)
+    bytes: Size = Field(default=64 * MIB, ge=1, le=1 * TIB)
+    timeout_seconds: Seconds = Field(default=30, gt=0, le=3600)
+
+
 class LimitsSection(Section):
     """What a client may ask for."""
 
@@ -255,8 +324,19 @@ class Config(Section):
     tree: TreeSection = TreeSection()
     store: StoreSection = StoreSection()
     cache: CacheSection = CacheSection()
+    remote: RemoteSection = RemoteSection()
+    ack: Literal["local", "remote"] = "local"
+    ship: ShipSection = ShipSection()
     limits: LimitsSection = LimitsSection()
     log: LogSection = LogSection()
+
+    @field_validator("ack")
+    @classmethod
+    def _ack_needs_a_remote(cls, ack: str, info: ValidationInfo) -> str:
+        remote = info.data.get("remote")
+        if ack == "remote" and remote is not None and not remote.is_set:
+            raise ValueError("there is no remote: set remote.url, remote.did and remote.proof")
+        return ack
 
     @property
     def worker_count(self) -> int:

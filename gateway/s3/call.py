@@ -109,8 +109,11 @@ class Call:
 def state_headers(state: Bucket | Completion | None) -> dict[str, str]:
     """The headers that tell which state of the bucket a write led to."""
     assert state is not None  # every mutation of a bucket answers with one
-    return {"x-ms3t-root": _text(state.tree), "x-ms3t-commit": _text(state.commit)}
+    headers = {"x-ms3t-root": _text(state.tree), "x-ms3t-commit": _text(state.commit)}
+    if isinstance(state, Bucket) and state.shipped is not None:
+        headers["x-ms3t-shipped"] = _text(state.shipped)
+    return headers
 
 
-# All members of a batch are answered with the same two.
+# All members of a batch are answered with the same ones.
 _text = lru_cache(maxsize=64)(CID.__str__)

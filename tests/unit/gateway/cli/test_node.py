@@ -8,7 +8,6 @@ import signal
 import ssl
 import stat
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,33 +22,10 @@ from registry.ucan.signing import KeySigner
 from registry.ucan.v091 import UCAN_0_9_1
 from tests.certificates import Authority
 from tests.node_client import NodeClient, blob_of, call
+from tests.node_process import MS3T, NodeProcess
 
-MS3T = Path(sys.executable).with_name("ms3t")
 GATEWAY = KeySigner(b"\x02" * 32).did
 WAIT_SECONDS = 30
-
-
-class NodeProcess:
-    """`ms3t node serve --json` in a process of its own."""
-
-    def __init__(self, data: Path, *options: str) -> None:
-        self.data = data
-        command = [MS3T, "node", "serve", "--data-dir", str(data), "--listen", "127.0.0.1:0", "--json", *options]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        text = ""
-        for line in self.process.stdout:
-            text += line
-            if line == "}\n":
-                break
-        self.ready: dict[str, Any] = json.loads(text)
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        code = self.process.wait(WAIT_SECONDS)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
 
 
 @pytest.fixture
@@ -62,8 +38,7 @@ def serve_node(tmp_path: Path) -> Iterator[Callable[..., NodeProcess]]:
 
     yield start
     for node in started:
-        if node.process.poll() is None:
-            node.stop(signal.SIGKILL)
+        node.stop(signal.SIGKILL)
 
 
 def _client(node: NodeProcess, ms3t: Callable[..., Result]) -> NodeClient:
