@@ -213,6 +213,11 @@ def end_of(connection: sa.Connection, segment: int) -> int | None:
     return end
 
 
+def unreached(found: Sequence[Shard], state: State) -> list[Shard]:
+    """Those that have not come as far as ``state``."""
+    return [shard for shard in found if not shard.has_reached(state)]
+
+
 def _shards(rows: Iterable[sa.Row[*tuple[Any, ...]]]) -> list[Shard]:
     return [_shard(row) for row in rows]
 
@@ -229,8 +234,3 @@ def _shard(row: sa.Row[*tuple[Any, ...]]) -> Shard:
         row.number, row.digest, row.size_bytes, row.index_digest, row.index_bytes, part, manifest, row.state,
         row.shipment, row.answers,
     )  # fmt: skip
-
-
-def unreached(found: Sequence[Shard], state: State) -> list[Shard]:
-    """Those that have not come as far as ``state``."""
-    return [shard for shard in found if not shard.has_reached(state)]

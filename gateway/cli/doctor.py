@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gateway.checks import code, folder, heads, machine
+from gateway.checks import code, folder, heads, machine, remote
 from gateway.checks.certificate import check_certificate
 from gateway.checks.result import Result, fail, ok, warn
 from gateway.cli.failure import ExitCode, Verb
@@ -38,8 +38,8 @@ _COLORS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 def verb(context: click.Context, config_file: Path | None, data_dir: str | None, as_json: bool) -> None:
     """Check everything that can go wrong.
 
-    Looks at configuration, data folder, keys, buckets, clock, port, libraries and installation. Changes
-    nothing, and may run beside a server. Ends with 1 if anything failed.
+    Looks at configuration, data folder, keys, buckets, storage node, clock, port, libraries and
+    installation. Changes nothing, and may run beside a server. Ends with 1 if anything failed.
 
     \b
     Examples:
@@ -92,8 +92,12 @@ def _examine_folder(config: Config) -> Iterator[Result]:
             yield from heads.check_segments(store)
             yield from heads.check_heads(store, _space(data))
             newest_ms = max((bucket.head_time_ms for bucket in store.buckets()), default=None)
+            if config.remote.is_set:
+                yield from remote.check_shipped(store)
         finally:
             store.close()
+    if config.remote.is_set and (key := _key(data)) is not None:
+        yield from remote.check_node(config, key)
     yield machine.check_clock(newest_ms)
     running = read_running(data)
     if folder.lock_holder(data) is None or running is None:
@@ -103,8 +107,13 @@ def _examine_folder(config: Config) -> Iterator[Result]:
 
 
 def _space(data: DataFolder) -> str | None:
+    key = _key(data)
+    return None if key is None else key.did
+
+
+def _key(data: DataFolder) -> SpaceKey | None:
     try:
-        return SpaceKey.load(data.key).did
+        return SpaceKey.load(data.key)
     except KeyFileError:
         return None  # reported by the check of the keys
 

@@ -9,6 +9,7 @@ from gateway.cli.options import as_json, configured
 from gateway.cli.output import Column, show_json, show_table, size_text, time_json, time_text
 from gateway.cli.reading import open_store
 from gateway.config import Config
+from gateway.shipping.distance import Distance, distances
 from registry.heads import Bucket
 
 _COLUMNS = (
@@ -20,6 +21,7 @@ _COLUMNS = (
     Column("size", "right"),
     Column("time"),
 )
+_REMOTE_COLUMNS = (Column("shipped"), Column("behind", "right"))
 
 
 @click.command("roots", cls=Verb)
@@ -30,6 +32,8 @@ def verb(config: Config, as_json: bool) -> None:
 
     The root is the CID that pins the exact contents: two buckets with the same root hold
     the same objects, wherever they are. The commit is the signed block that names the root.
+    With a remote, also the newest commit that is wholly on the storage node, and how far
+    that is behind.
 
     \b
     Examples:
@@ -38,8 +42,14 @@ def verb(config: Config, as_json: bool) -> None:
     """
     with open_store(config.data_dir) as store:
         buckets = store.buckets()
+        behind = distances(store) if config.remote.is_set else {}
     if as_json:
-        show_json([_facts(bucket) for bucket in buckets])
+        show_json([_facts(bucket) | _shipped_facts(bucket, behind.get(bucket.instance)) for bucket in buckets])
+    elif buckets and config.remote.is_set:
+        show_table(
+            (*_COLUMNS, *_REMOTE_COLUMNS),
+            ((*_cells(bucket), *_shipped_cells(bucket, behind[bucket.instance])) for bucket in buckets),
+        )
     elif buckets:
         show_table(_COLUMNS, map(_cells, buckets))
     else:
@@ -57,6 +67,25 @@ def _facts(bucket: Bucket) -> dict[str, str | int | None]:
         "bytes": bucket.size_bytes,
         "time": time_json(bucket.head_time_ms),
     }
+
+
+def _shipped_facts(bucket: Bucket, behind: Distance | None) -> dict[str, str | int | None]:
+    if behind is None:
+        return dict.fromkeys(("shipped_commit", "shipped_sequence", "behind_commits", "behind_bytes"))
+    return {
+        "shipped_commit": None if bucket.shipped is None else str(bucket.shipped),
+        "shipped_sequence": bucket.shipped_sequence,
+        "behind_commits": behind.commits,
+        "behind_bytes": behind.bytes,
+    }
+
+
+def _shipped_cells(bucket: Bucket, behind: Distance) -> tuple[str, str]:
+    shipped = "nothing" if bucket.shipped is None else str(bucket.shipped)
+    if bucket.shipped == bucket.commit:
+        return shipped, "-"
+    commits = "1 commit" if behind.commits == 1 else f"{behind.commits} commits"
+    return shipped, f"{commits}, {size_text(behind.bytes)}"
 
 
 def _cells(bucket: Bucket) -> tuple[str, ...]:

@@ -31,6 +31,8 @@ from registry.shipments import Shipment
 BACKOFF_SECONDS: Final = 0.5
 BACKOFF_SECONDS_MAX: Final = 10.0
 """How long is waited after one failure, at most, and after many; each time a random part of it."""
+REMIND_SECONDS: Final = 60.0
+"""How often the log says again that shipping fails."""
 LOOK_SECONDS: Final = 1.0
 """How often is looked whether there is something to ship."""
 AHEAD_SECONDS: Final = 5.0
@@ -149,6 +151,7 @@ class Shipper:
     async def _until_done(self, work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
         """Repeat ``work`` until it says that it is done; less and less often while it fails."""
         failures = 0
+        said = -REMIND_SECONDS
         while True:
             try:
                 if await work():
@@ -157,7 +160,9 @@ class Shipper:
             except (RemoteError, StoreError, RegistryError) as error:
                 longest = min(BACKOFF_SECONDS * 2**failures, BACKOFF_SECONDS_MAX)
                 failures += 1
-                log.warning("not shipped for now", reason=str(error), failures=failures)
+                if time.monotonic() - said >= REMIND_SECONDS:
+                    said = time.monotonic()
+                    log.warning("not shipped for now", reason=str(error), failures=failures)
                 await asyncio.sleep(random.uniform(0, longest))
 
     async def _finish_left_over(self) -> bool:
@@ -212,7 +217,7 @@ class Shipper:
                 for shard in await asyncio.to_thread(self._ledger.ahead, AHEAD_SHARDS):
                     await self._sender.upload([shard])
             except (RemoteError, StoreError, RegistryError) as error:
-                log.info("nothing is sent ahead for now", reason=str(error))
+                log.debug("nothing is sent ahead for now", reason=str(error))
 
     def _seal_ahead(self) -> list[Shard]:
         for segment in self._segments.of_kind("bulk"):

@@ -45,6 +45,13 @@ def test_which_shard_holds_a_byte_of_a_segment(database: Database) -> None:
     assert {place: find(database, *place) for place in expected} == expected
 
 
+def test_shards_by_their_numbers(database: Database) -> None:
+    with database.write() as connection:
+        first, second, _ = shards.insert(connection, [bulk(1, 26, 30), pack(), pack()])
+        assert shards.get(connection, [second.number, 99, first.number]) == [second, first]
+        assert shards.unreached([first, replace(second, state="uploaded")], "uploaded") == [first]
+
+
 def test_two_shards_may_have_the_same_bytes(database: Database) -> None:
     with database.write() as connection:
         one, other = shards.insert(connection, [pack(), pack()])

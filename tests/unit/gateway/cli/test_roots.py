@@ -16,7 +16,9 @@ def test_json_has_exactly_the_promised_keys(made: Any, ms3t_json: Callable[..., 
     roots = ms3t_json("roots", data=made.path)
     assert [root["bucket"] for root in roots] == ["many", "photos", "void"]
     for root in roots:
-        assert list(root) == ["bucket", "root", "versions", "commit", "sequence", "objects", "bytes", "time"]
+        shipped = ["shipped_commit", "shipped_sequence", "behind_commits", "behind_bytes"]
+        assert list(root) == ["bucket", "root", "versions", "commit", "sequence", "objects", "bytes", "time", *shipped]
+        assert {root[key] for key in shipped} == {None}
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", root["time"])
     photos = roots[1]
     assert photos["root"] == str(made.head.tree)

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, TypeAlias
 
 import pytest
@@ -24,8 +25,8 @@ from mst.cid import CID, RAW
 from mst.entry import Entry
 from registry import settings
 from registry.heads import ENABLED
-from tests.shipped import FolderRemote, reachable
-from tests.store_client import CLOCK_MS, StoreClient, content_of
+from tests.shipped import FolderRemote, reachable, read
+from tests.store_client import CLOCK_MS, SPACE_KEY, StoreClient, content_of
 
 OpenShip: TypeAlias = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -384,6 +385,21 @@ def test_shipping_behind(open_ship: OpenShip, tmp_path: Path) -> None:
             ship.remote.hook = lambda _: None
             await _until_shipped(ship)
             assert ship.read().commit("photos").objects == 1
+
+    asyncio.run(run())
+
+
+def test_lost_places_cost_another_copy_and_no_more(open_ship: OpenShip, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with open_ship(tmp_path) as ship:
+            await ship.client.make("photos")
+            for size in (1_000, 300_000):
+                await ship.client.put("photos", b"%d" % size, content_of(size, size))
+            folder = ship.client.store.folder.remote
+        rmtree(folder)
+        async with open_ship(tmp_path) as ship:
+            await ship.client.put("photos", b"more", b"content")
+            assert read(ship.remote, SPACE_KEY.did).commit("photos").objects == 3
 
     asyncio.run(run())
 

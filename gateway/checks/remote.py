@@ -1,0 +1,56 @@
+"""Checks that the configured storage node can be used, and that what is shipped is not far behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from gateway.checks.result import Result, fail, ok, warn
+from gateway.config import Config, ConfigError
+from gateway.node.client import NodeError, NodeUnavailable
+from gateway.remote import open_client
+from gateway.store.store import Store
+from mst.manifest import beacon
+from registry import shipments
+from registry.space import SpaceKey
+
+_ASK = "ask the operator of the node for its address, its DID and what `ms3t node grant {did}` prints"
+
+
+def check_node(config: Config, key: SpaceKey) -> Iterator[Result]:
+    """Whether address, name and permission of the node fit together and this space, and whether it answers.
+
+    Args:
+        config: the configuration, with a remote.
+        key: the space's key.
+    """
+    try:
+        found = asyncio.run(_manifests(config, key))
+    except ConfigError as error:
+        yield fail("storage node", str(error), _ASK.format(did=key.did))
+    except NodeUnavailable as error:
+        yield fail("storage node", f"{config.remote.url} does not answer: {error}", "start it, or correct remote.url")
+    except NodeError as error:
+        yield fail("storage node", f"{config.remote.url}: {error}", _ASK.format(did=key.did))
+    else:
+        shipped = "1 shipment" if found == 1 else f"{found} shipments"
+        yield ok("storage node", f"{config.remote.url} answers, and knows {shipped} of this space")
+
+
+async def _manifests(config: Config, key: SpaceKey) -> int:
+    """How many manifests of the space the node's indexer knows: a question that needs everything to be right."""
+    async with open_client(config, key) as client:
+        return len((await client.locate([beacon(key.did).cid.digest])).indexes)
+
+
+def check_shipped(store: Store) -> Iterator[Result]:
+    """Whether everything is on the storage node, as far as this folder knows."""
+    with store.database.read() as connection:
+        unfinished = shipments.unfinished(connection)
+    behind = [bucket.name for bucket in store.buckets() if bucket.shipped != bucket.commit]
+    if unfinished is not None:
+        yield warn("shipping", f"shipment {unfinished.number} is under way", "start the server, which goes on with it")
+    elif behind:
+        yield warn("shipping", f"not wholly on the storage node: {', '.join(behind)}", "`ms3t roots` says how far")
+    else:
+        yield ok("shipping", "everything is on the storage node")
