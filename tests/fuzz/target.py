@@ -1,6 +1,6 @@
 """What a fuzz target is: a parser, what has to hold of everything it accepts, and inputs to begin with.
 
-The targets are in `wire.py` and `formats.py`.  Two drivers share them: `test_targets.py` damages their seeds with
+The targets are in the modules that `all.py` names.  Two drivers share them: `test_targets.py` damages their seeds with
 Hypothesis in every test run, `make fuzz` gives them to atheris.
 """
 
