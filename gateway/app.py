@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +18,7 @@ import structlog
 
 from gateway.config import Config, ConfigError, Listen
 from gateway.endpoint import Running, endpoint_of, write_running
+from gateway.file_limit import raise_file_limit
 from gateway.processes import worker
 from gateway.processes.crew import Crew
 from gateway.processes.nursery import Nursery
@@ -80,7 +80,7 @@ class Gateway:
             StoreError, RegistryError, OSError: the folder cannot be used.
         """
         _report_certificate(config)
-        _raise_file_limit()
+        raise_file_limit()
         folder = DataFolder(config.data_dir).create()
         folder.own()
         try:
@@ -200,7 +200,7 @@ def start_nursery(config: Config) -> Nursery | None:
     """
     if config.worker_count == 1:
         return None
-    _raise_file_limit()  # workers have the limit that is in force now
+    raise_file_limit()  # workers have the limit that is in force now
     return Nursery.start(partial(worker.live, config, _store_settings(config)))
 
 
@@ -211,13 +211,6 @@ def _store_settings(config: Config) -> StoreSettings:
         reserve_free_bytes=config.store.reserve_free_bytes,
         node_cache_bytes=config.cache.node_bytes,
     )
-
-
-def _raise_file_limit() -> None:
-    """Allow as many open files as may be: every connection and every segment is one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _require_whole(folder: DataFolder) -> None:

@@ -12,6 +12,7 @@ import structlog
 
 from gateway.config import ConfigError, Listen, TlsFiles
 from gateway.endpoint import endpoint_of
+from gateway.file_limit import raise_file_limit
 from gateway.listener import Listener, refusal_bytes
 from gateway.node.server.folder import NodeFolder
 from gateway.node.server.http import NodeServer
@@ -71,6 +72,7 @@ async def serve(serving: Serving, started: Callable[[str, DID], None]) -> None:
         NodeFailed: the disk or the database failed.
         RegistryError, OSError, Refused: the folder cannot be used.
     """
+    raise_file_limit()
     folder = NodeFolder(serving.data_dir).create()
     folder.own()
     try:

@@ -101,11 +101,3 @@ def test_no_access_key_is_made_where_one_is_configured(config: Config) -> None:
     gateway = Gateway.open(Config.model_validate({**dict(config), "credentials": [mine]}))
     assert _keys(gateway) == []
     gateway.close()
-
-
-def test_as_many_files_may_be_open_as_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(app.resource, "getrlimit", lambda kind: (1024, 4096))
-    monkeypatch.setattr(app.resource, "setrlimit", lambda kind, limits: asked.append(limits))
-    app._raise_file_limit()
-    assert asked == [(4096, 4096)]
