@@ -309,7 +309,7 @@ def test_a_damaged_bucket_keeps_no_other_from_being_shipped(open_ship: OpenShip,
             entry = await store.get(store.bucket("bad"), b"k")
             assert entry is not None
             _damage(store, entry.body)
-        async with open_ship(tmp_path, acknowledge=Acknowledge(0.3)) as ship:
+        async with open_ship(tmp_path, acknowledge=Acknowledge(5)) as ship:
             await ship.client.put("good", b"k", b"content")
             assert ship.read().heads.keys() == {"good"}
             with pytest.raises(NotShipped):
