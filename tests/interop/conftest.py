@@ -118,8 +118,9 @@ _bucket_numbers = iter(range(10**9))
 
 
 @pytest.fixture
-def bucket(s3: Any) -> str:
+def bucket(server: Any, s3: Any) -> str:
     """A new, empty bucket."""
+    assert s3.meta.endpoint_url == server.endpoint, "a folder whose server is another one needs an s3 of its own"
     name = f"bucket-{next(_bucket_numbers)}"
     s3.create_bucket(Bucket=name)
     return name

@@ -93,6 +93,12 @@ def server(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture(scope="session")
+def s3(server: Any) -> Any:
+    """A boto3 client of `server`; one that other tests use already would be of another server."""
+    return server.boto3()
+
+
+@pytest.fixture(scope="session")
 def endpoint(server: Any) -> Endpoint:
     """Where `server` is, and the credential for it."""
     variables = server.environment
