@@ -221,7 +221,7 @@ class StorageNode:
             return web.Response(status=401)
         if request.content_length != self._tickets[ticket]:
             return web.Response(status=400)
-        body = await request.read()
+        body = b"".join([chunk async for chunk in request.content.iter_any()])
         if request.path != f"/blob/z{base58.encode(multihash(sha256(body).digest()))}":
             return web.Response(status=409)
         self.blobs[sha256(body).digest()] = body

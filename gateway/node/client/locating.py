@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from registry.ucan.index import Index, sha256_digest
 
 DIGESTS_AT_ONCE = 64
 """Most digests of one query, so that its URL is not too long for any server."""
-QUERIES_AT_ONCE = 4
+QUERIES_AT_ONCE = 2
 """Most queries at once for one call."""
 ANSWER_BYTES_MAX = 80 * 1024 * 1024
 """Largest answer: one index as large as they may be, and claims."""
@@ -77,13 +78,13 @@ class Locator:
         asked = [digests[start : start + DIGESTS_AT_ONCE] for start in range(0, len(digests), DIGESTS_AT_ONCE)]
         sites: dict[bytes, dict[bytes, Site]] = {}
         indexes: dict[bytes, Index] = {}
-        for result in await for_each(self._ask, asked, at_once=QUERIES_AT_ONCE):
-            for site in self._sites(result):
+        for found_sites, found_indexes in await for_each(self._ask, asked, at_once=QUERIES_AT_ONCE):
+            for site in found_sites:
                 sites.setdefault(site.digest, {})[site.claim.cid] = site
-            indexes |= _indexes(result)
+            indexes |= found_indexes
         return Located({digest: tuple(found.values()) for digest, found in sites.items()}, indexes)
 
-    async def _ask(self, digests: Sequence[bytes]) -> query.QueryResult:
+    async def _ask(self, digests: Sequence[bytes]) -> tuple[list[Site], dict[bytes, Index]]:
         url = http_url(f"{self._indexer.url.rstrip('/')}/claims")
         multihashes = [("multihash", "z" + base58.encode(multihash(digest))) for digest in digests]
         reading = self._authority.reading(self._indexer.did)
@@ -98,10 +99,15 @@ class Locator:
         )
         if not answer.succeeded:
             raise NodeRefused(f"HTTP {answer.status}", answer.excerpt)
+        # In a thread: an index may have so many slices that it takes seconds.
+        return await asyncio.to_thread(self._read, answer.body)
+
+    def _read(self, body: bytes) -> tuple[list[Site], dict[bytes, Index]]:
         try:
-            return query.decode(answer.body)
+            result = query.decode(body)
         except UcanError as error:
             raise NodeLied(f"{self._indexer.did} answered a query with something else: {error}") from None
+        return self._sites(result), _indexes(result)
 
     def _sites(self, result: query.QueryResult) -> list[Site]:
         sites = []
