@@ -10,8 +10,7 @@ from hashlib import sha256
 import pytest
 from aiohttp import web
 
-from gateway.node.client import Located, Misconfigured, NodeClient, NodeLied, Piece, PublishedIndex, Service
-from gateway.node.client.locating import DIGESTS_AT_ONCE
+from gateway.node.client import Located, Misconfigured, NodeClient, NodeLied, Piece, PublishedIndex, Service, locating
 from registry.ucan import query
 from registry.ucan.capability import AssertIndex, Location, capability
 from registry.ucan.delegation import Delegation, delegate
@@ -54,15 +53,16 @@ def test_nothing_is_known_of_what_nobody_published(run: Runner) -> None:
     run(talk)
 
 
-def test_many_digests_are_asked_for_with_several_queries(run: Runner) -> None:
-    datas = [b"%d" % number for number in range(DIGESTS_AT_ONCE + 1)]
+def test_many_digests_are_asked_for_with_several_queries(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locating, "DIGESTS_AT_ONCE", 4)
+    datas = [b"%d" % number for number in range(9)]
 
     async def talk(world: World) -> None:
         sites = await world.stored(*datas)
         before = len(world.node.requests)
         located = await world.client.locate(list(sites))
         assert {digest: list(found) for digest, found in located.sites.items()} == sites
-        assert [path for _, path in world.node.requests[before:]] == ["/claims"] * 2
+        assert [path for _, path in world.node.requests[before:]] == ["/claims"] * 3
 
     run(talk)
 

@@ -74,7 +74,7 @@ def test_nothing_of_a_blob_costs_nothing(run: Runner) -> None:
 
 
 def test_several_blobs_at_once(run: Runner) -> None:
-    datas = [bytes([number]) * (number + 1) for number in range(40)]
+    datas = [bytes([number]) * (number + 1) for number in range(12)]
 
     async def talk(world: World) -> None:
         sites = await world.stored(*datas)
