@@ -27,6 +27,7 @@ from gateway.shipping.places import RemotePlaces
 from gateway.shipping.shipper import ShipSettings
 from gateway.shipping.shipping import Acknowledge, Shipping
 from gateway.store.store import StoreSettings
+from registry.shipments import Shipment
 from tests.crash.faults import KILLED
 from tests.shipped import FolderRemote, check_places, read
 from tests.store_client import SPACE_KEY, StoreClient, content_of, open_client
@@ -77,6 +78,33 @@ class Steps:
             return result
 
         return around
+
+
+def heads_before_acceptance() -> None:
+    """Heads are shipped heads before the node has promised anything."""
+    bring = shipper.Shipper._bring
+
+    async def early(self: shipper.Shipper, shipment: Shipment) -> None:
+        await self._ledger.finish(shipment)
+        await bring(self, shipment)
+
+    shipper.Shipper._bring = early  # type: ignore[method-assign]
+
+
+def left_over_is_gathered_anew() -> None:
+    """A start forgets the packs of the shipment that was under way, and calls it finished."""
+
+    async def forget(self: shipper.Shipper) -> bool:
+        shipment = self._ledger.unfinished()
+        if shipment is not None:
+            await self._ledger.finish(shipment)
+        return True
+
+    shipper.Shipper._finish_left_over = forget  # type: ignore[method-assign]
+
+
+BUGS = {bug.__name__: bug for bug in (heads_before_acceptance, left_over_is_gathered_anew)}
+"""To be planted, so that this is seen to find what it is there to find."""
 
 
 def limit() -> None:
@@ -194,6 +222,9 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--step", type=int, default=1)
+    parser.add_argument("--bug", choices=BUGS)
     options = parser.parse_args()
+    if options.bug:
+        BUGS[options.bug]()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     json.dump(sweep(options.folder, options.first, options.step), sys.stdout)

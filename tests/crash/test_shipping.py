@@ -20,9 +20,14 @@ def sweep(folder: Path, *options: str) -> dict[str, Any]:
 
 
 def test_a_shipment_that_was_killed_is_finished(tmp_path: Path) -> None:
-    report = sweep(tmp_path, "--first", "3", "--step", "17")
+    report = sweep(tmp_path, "--first", "3", "--step", "29")
     assert report["wrong"] == []
     assert report["points"] >= 4
+
+
+@pytest.mark.parametrize("bug", ["heads_before_acceptance", "left_over_is_gathered_anew"])
+def test_this_would_find(tmp_path: Path, bug: str) -> None:
+    assert sweep(tmp_path, "--first", "14", "--step", "7", "--bug", bug)["wrong"]
 
 
 @pytest.mark.crash_long

@@ -15,16 +15,18 @@ from typing import Any, TypeAlias
 import pytest
 
 from gateway.shipping import gathering, slicing
+from gateway.shipping.distance import Distance, distances
 from gateway.shipping.remote import RemoteError
 from gateway.shipping.shipper import ShipSettings
 from gateway.shipping.shipping import Acknowledge
 from gateway.store.errors import NotShipped
+from gateway.store.folder import DataFolder
 from gateway.store.mutations import MakeBucket, Put, Record, SetVersioning
-from gateway.store.store import StoreSettings
+from gateway.store.store import Store, StoreSettings
 from mst.cid import CID, RAW
 from mst.entry import Entry
 from registry import settings
-from registry.heads import ENABLED
+from registry.heads import ENABLED, Bucket
 from tests.shipped import FolderRemote, reachable, read
 from tests.store_client import CLOCK_MS, SPACE_KEY, StoreClient, content_of
 
@@ -298,24 +300,23 @@ def test_a_stop_answers_who_waits(open_ship: OpenShip, tmp_path: Path) -> None:
 
 def test_a_damaged_bucket_keeps_no_other_from_being_shipped(open_ship: OpenShip, tmp_path: Path) -> None:
     async def run() -> None:
-        async with open_ship(tmp_path, acknowledge=Acknowledge(0.3)) as ship:
+        async with open_ship(tmp_path, FolderRemote(tmp_path / "unused"), acknowledge=None) as ship:
             ship.remote.hook = _refuse
             store = ship.client.store
-            for name in ("good", "bad"):
-                with pytest.raises(NotShipped):
-                    await ship.client.make(name)
-            with pytest.raises(NotShipped):
-                await ship.client.put("bad", b"k", content_of("bad", 3000))
+            await asyncio.gather(ship.client.make("good"), ship.client.make("bad"))
+            await ship.client.put("bad", b"k", content_of("bad", 3000))
             entry = await store.get(store.bucket("bad"), b"k")
             assert entry is not None
             _damage(store, entry.body)
-        async with open_ship(tmp_path, acknowledge=Acknowledge(5)) as ship:
+        async with open_ship(tmp_path) as ship:
             await ship.client.put("good", b"k", b"content")
-            assert ship.read().heads.keys() == {"good"}
-            with pytest.raises(NotShipped):
-                await ship.client.put("bad", b"other", b"content")
-            await ship.client.put("good", b"k", b"content 2")
-            assert ship.read().heads.keys() == {"good"}
+            bad = asyncio.ensure_future(ship.client.put("bad", b"other", b"content"))
+            for n in range(3):
+                await ship.client.put("good", b"k", b"content %d" % n)
+                assert ship.read().heads.keys() == {"good"}
+            assert not bad.done()
+        with pytest.raises(NotShipped):
+            await bad
 
     asyncio.run(run())
 
@@ -400,6 +401,34 @@ def test_lost_places_cost_another_copy_and_no_more(open_ship: OpenShip, tmp_path
         async with open_ship(tmp_path) as ship:
             await ship.client.put("photos", b"more", b"content")
             assert read(ship.remote, SPACE_KEY.did).commit("photos").objects == 3
+
+    asyncio.run(run())
+
+
+def test_how_far_the_remote_is_behind(open_ship: OpenShip, tmp_path: Path) -> None:
+    async def write(seed: int, **options: Any) -> Bucket:
+        async with open_ship(tmp_path, **options) as ship:
+            if not ship.client.store.buckets():
+                await ship.client.make("photos")
+            done = await ship.client.put("photos", b"k", content_of(seed, 200_000))
+            return done.bucket
+
+    def found(bucket: Bucket) -> Distance:
+        store = Store.open_for_reading(DataFolder(tmp_path / "data"), StoreSettings())
+        try:
+            return distances(store)[bucket.instance]
+        finally:
+            store.close()
+
+    async def run() -> None:
+        remote = FolderRemote(tmp_path / "unused", _refuse)
+        behind = found(await write(1, remote=remote, acknowledge=None))
+        assert behind.commits == 2
+        assert 200_000 < behind.bytes < 201_000
+        assert found(await write(2)) == (0, 0)
+        behind = found(await write(3, remote=remote, acknowledge=None))
+        assert behind.commits == 1
+        assert 200_000 < behind.bytes < 201_000
 
     asyncio.run(run())
 
