@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from itertools import count
@@ -82,6 +83,25 @@ class Load:
             enough = self._answers + answers
             assert self._lock.wait_for(lambda: self.wrong or self._answers >= enough, ANSWERS_SECONDS_MAX)
 
+    def put_last(self, dice: random.Random) -> None:
+        """One more write and a look at it, when nobody else is at work: no later write may hide what is wrong."""
+        place, state = f"{PLAIN}/last", new_state(dice, 30)
+        with suppress(Unanswered):
+            self.change(place, state, lambda: self.ask("PUT", f"/{place}", content_for(state)))
+            self.get(place)
+
+    def get(self, place: str) -> None:
+        """Read an object that nobody is writing."""
+        reply = self.ask("GET", f"/{place}")
+        self.compare(place, state_of(reply.body) if reply.status == 200 else None, self.state(place))
+
+    def compare(self, what: str, seen: object, settled: object) -> None:
+        """Note what a read showed."""
+        if seen != settled:
+            self.note_wrong(f"{what}: {seen} was read, {settled} had been answered")
+        with self._lock:
+            self.reads += 1
+
     def _work(self, client: _Client) -> None:
         while not self._stop.is_set():
             try:
@@ -95,10 +115,6 @@ class Load:
         with self._lock:
             self.wrong.append(problem)
             self._lock.notify_all()
-
-    def note_read(self) -> None:
-        with self._lock:
-            self.reads += 1
 
     def ask(self, method: str, target: str, body: bytes = b"", **headers: str) -> Reply:
         """Send a request.
@@ -197,19 +213,12 @@ class _Client:
         self.load.change(place, state, lambda: self.load.ask("POST", f"/{place}?uploadId={upload}", complete))
 
     def get(self, place: str, _: list[str]) -> None:
-        reply = self.load.ask("GET", f"/{place}")
-        seen = state_of(reply.body) if reply.status == 200 else None
-        self._compare(place, {place: seen}, {place: self.load.state(place)})
+        self.load.get(place)
 
     def list(self, bucket: str, places: list[str]) -> None:
         listed = self.load.ask("GET", f"/{bucket}?list-type=2&prefix={self.number}%2F")
-        seen = {place: True for key in keys_of(listed) if (place := f"{bucket}/{key}") in places}
-        self._compare(bucket, seen, {place: True for place in places if self.load.state(place) is not None})
-
-    def _compare(self, what: str, seen: object, settled: object) -> None:
-        if seen != settled:
-            self.load.note_wrong(f"{what}: {seen} was read, {settled} had been answered")
-        self.load.note_read()
+        seen = {place for key in keys_of(listed) if (place := f"{bucket}/{key}") in places}
+        self.load.compare(bucket, seen, {place for place in places if self.load.state(place) is not None})
 
 
 def keys_of(listing: Reply) -> list[str]:

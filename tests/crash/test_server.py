@@ -19,10 +19,10 @@ from tests.crash.load import Load, look, set_up
 from tests.servers import PROGRAM, Server, start_server
 
 WORKERS = 2
-CYCLES = 3
+CYCLES = 2
 CYCLES_UNTIL_FOUND_MAX = 20
-WORKERS_KILLED_MAX = 3
-ANSWERS_MAX = 60
+WORKERS_KILLED_MAX = 2
+ANSWERS_MAX = 40
 """Until the next is killed."""
 PLANTED = (sys.executable, "-m", "tests.crash.serve")
 
@@ -53,8 +53,9 @@ def kill_in_cycles(server: Server, cycles: Iterable[int], seed: int) -> Outcome:
                     os.kill(dice.choice(workers), signal.SIGKILL)
                     outcome.workers_killed += 1
             load.wait(dice.randint(1, ANSWERS_MAX))
-            if cycle % 2 == 0:
-                load.stop()  # so that it ends right behind its last answers
+            if cycle % 2:
+                load.stop()
+                load.put_last(dice)
             server.kill()
         finally:
             load.stop()
