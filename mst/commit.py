@@ -11,14 +11,14 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 from mst import cbor
-from mst.cid import CID, DAG_CBOR
+from mst.cid import CID
 from mst.errors import FormatError
+from mst.fields import is_count, is_document, is_instance, is_text
 from mst.layer import TreeParams
 from mst.limits import (
     BUCKET_NAME_BYTES_MAX,
     COMMIT_BYTES_MAX,
     INSTANCE_BYTES,
-    INTEGER_MAX,
     SIGNATURE_BYTES,
     SPACE_DID_BYTES_MAX,
 )
@@ -75,18 +75,18 @@ class Commit:
             self.objects,
             self.size_bytes,
         )
-        if not all(type(n) is int and 0 <= n <= INTEGER_MAX for n in numbers):
+        if not all(map(is_count, numbers)):
             raise FormatError("a number of a commit is out of range")
         if self.version != VERSION:
             raise FormatError(f"commit of unknown version {self.version}")
-        if not _is_text(self.space, SPACE_DID_BYTES_MAX) or not self.space.startswith("did:"):
+        if not is_text(self.space, SPACE_DID_BYTES_MAX) or not self.space.startswith("did:"):
             raise FormatError("the space of a commit is not a DID")
-        if not _is_text(self.bucket, BUCKET_NAME_BYTES_MAX):
+        if not is_text(self.bucket, BUCKET_NAME_BYTES_MAX):
             raise FormatError(f"the bucket name of a commit must have 1 to {BUCKET_NAME_BYTES_MAX} bytes")
-        if type(self.instance) is not bytes or len(self.instance) != INSTANCE_BYTES:
+        if not is_instance(self.instance):
             raise FormatError(f"the instance of a commit must have {INSTANCE_BYTES} bytes")
         for link in (self.tree, self.versions, self.prev):
-            if link is not None and (type(link) is not CID or link.codec != DAG_CBOR):
+            if link is not None and not is_document(link):
                 raise FormatError("a link of a commit does not name a DAG-CBOR block")
         if self.tree is None:
             raise FormatError("a commit without a tree")
@@ -138,10 +138,6 @@ class Commit:
 
     def _unsigned(self) -> dict[str, cbor.Value]:
         return {name: getattr(self, name) for name in _UNSIGNED_NAMES}
-
-
-def _is_text(value: object, limit_bytes: int) -> bool:
-    return type(value) is str and 0 < len(value.encode("utf-8", "surrogatepass")) <= limit_bytes
 
 
 # On the wire a field has its name here; only the signature is shorter.

@@ -15,10 +15,10 @@ from mst import cbor
 from mst.block import Block
 from mst.cid import CID, DAG_CBOR, RAW
 from mst.errors import FormatError
+from mst.fields import is_count, is_document, is_instance, is_text
 from mst.limits import (
     BUCKET_NAME_BYTES_MAX,
     INSTANCE_BYTES,
-    INTEGER_MAX,
     MANIFEST_BYTES_MAX,
     MANIFEST_SHARDS_MAX,
     SETTING_NAME_BYTES_MAX,
@@ -105,17 +105,17 @@ class Manifest:
     signature: bytes = b""
 
     def __post_init__(self) -> None:
-        if not all(_is_count(n) for n in (self.version, self.sequence, self.time_ms)):
+        if not all(is_count(n) for n in (self.version, self.sequence, self.time_ms)):
             raise FormatError("a number of a manifest is out of range")
         if self.version != VERSION:
             raise FormatError(f"manifest of unknown version {self.version}")
-        if not _is_text(self.space, SPACE_DID_BYTES_MAX) or not self.space.startswith("did:"):
+        if not is_text(self.space, SPACE_DID_BYTES_MAX) or not self.space.startswith("did:"):
             raise FormatError("the space of a manifest is not a DID")
-        if self.prev is not None and not _is_document(self.prev):
+        if self.prev is not None and not is_document(self.prev):
             raise FormatError("the previous manifest is not named by a DAG-CBOR block")
         for head in self.heads:
             _check_head(head)
-        if not all(_is_instance(drop) for drop in self.drops):
+        if not all(is_instance(drop) for drop in self.drops):
             raise FormatError("a manifest drops what is no instance")
         if len(self.shards) > MANIFEST_SHARDS_MAX:
             raise FormatError(f"manifest of {len(self.shards)} shards; {MANIFEST_SHARDS_MAX} are allowed")
@@ -185,18 +185,18 @@ def beacon(space: str) -> Block:
 
 def _check_head(head: Head) -> None:
     name, instance, commit, versioning, settings = head
-    if not _is_text(name, BUCKET_NAME_BYTES_MAX):
+    if not is_text(name, BUCKET_NAME_BYTES_MAX):
         raise FormatError(f"a bucket's name in a manifest must have 1 to {BUCKET_NAME_BYTES_MAX} bytes")
-    if not _is_instance(instance):
+    if not is_instance(instance):
         raise FormatError(f"a bucket's instance in a manifest must have {INSTANCE_BYTES} bytes")
-    if not _is_document(commit):
+    if not is_document(commit):
         raise FormatError("a head of a manifest does not name a DAG-CBOR block")
     if type(versioning) is not str or versioning not in VERSIONINGS:
         raise FormatError("a bucket of a manifest is in no known state of versioning")
     if not isinstance(settings, dict):
         raise FormatError("the settings of a bucket in a manifest are no map")
     for setting, document in settings.items():
-        if not _is_text(setting, SETTING_NAME_BYTES_MAX) or type(document) is not bytes:
+        if not is_text(setting, SETTING_NAME_BYTES_MAX) or type(document) is not bytes:
             raise FormatError("a setting of a bucket in a manifest is not bytes under a name")
 
 
@@ -204,7 +204,7 @@ def _check_shard(shard: ShardRef) -> None:
     digests = (shard.digest, shard.index_digest)
     if not all(type(digest) is bytes and len(digest) == _DIGEST_BYTES for digest in digests):
         raise FormatError("a shard of a manifest is not named by SHA-256")
-    if not (_is_count(shard.size_bytes) and _is_count(shard.index_bytes)):
+    if not (is_count(shard.size_bytes) and is_count(shard.index_bytes)):
         raise FormatError("a length in a manifest is out of range")
 
 
@@ -219,22 +219,6 @@ def _list(value: cbor.Value) -> list[Any]:
     if not isinstance(value, list):
         raise FormatError("a field of a manifest is no list")
     return value
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value <= INTEGER_MAX
-
-
-def _is_instance(value: object) -> bool:
-    return type(value) is bytes and len(value) == INSTANCE_BYTES
-
-
-def _is_document(value: object) -> bool:
-    return type(value) is CID and value.codec == DAG_CBOR
-
-
-def _is_text(value: object, limit_bytes: int) -> bool:
-    return type(value) is str and 0 < len(value.encode("utf-8", "surrogatepass")) <= limit_bytes
 
 
 # On the wire a field has its name here; only the signature is shorter.

@@ -21,12 +21,12 @@ from mst import car, cbor
 from mst.block import Block
 from mst.cid import CID, DAG_CBOR
 from mst.errors import FormatError
+from mst.fields import is_instance
 from mst.limits import BATCH_RECORD_BYTES_MAX, CID_BYTES
 
 RECORD_VERSION = 1
 _NAME = "ms3t/batch"
 _RECORD_PREFIX = b"\x8a\x6a" + _NAME.encode()
-_INSTANCE_BYTES = 16
 _SHA256_BYTES = 32
 _SEARCH_BYTES = 1024 * 1024
 
@@ -97,7 +97,7 @@ class BatchRecord:
             and (previous is None or isinstance(previous, CID))
             and (type(heads) is bytes and len(heads) == _SHA256_BYTES)
             and (isinstance(commits, list) and all(isinstance(c, CID) for c in commits))
-            and (isinstance(drops, list) and all(_is_instance(d) for d in drops))
+            and (isinstance(drops, list) and all(is_instance(d) for d in drops))
         )
         if not well_formed:
             raise FormatError("batch record with fields of wrong types")
@@ -106,10 +106,6 @@ class BatchRecord:
             sequence, cast("CID | None", previous), start, end, blocks, cast(bytes, heads),
             tuple(cast(list[CID], commits)), tuple(cast(list[bytes], drops)),
         )  # fmt: skip
-
-
-def _is_instance(value: object) -> bool:
-    return type(value) is bytes and len(value) == _INSTANCE_BYTES
 
 
 class Framed(NamedTuple):
