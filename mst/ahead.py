@@ -31,7 +31,9 @@ class _Gap(NamedTuple):
     before: int
 
 
-def fetch_ahead(params: TreeParams, root: CID, start: bytes, keys: int, end: Bound = None) -> Fetch[Node, dict[CID, Node]]:
+def fetch_ahead(
+    params: TreeParams, root: CID, start: bytes, keys: int, end: Bound = None
+) -> Fetch[Node, dict[CID, Node]]:
     """The nodes that a walk over the next ``keys`` keys opens, or most of them.
 
     Costs at most one round of fetching per tree level.
@@ -66,7 +68,7 @@ def fetch_ahead(params: TreeParams, root: CID, start: bytes, keys: int, end: Bou
 
 def _gaps(level: list[tuple[Node, _Gap]], start: bytes, end: Bound) -> list[_Gap]:
     """The subtrees below a level that hold keys from ``start`` to ``end``, in order."""
-    gaps = []
+    gaps: list[_Gap] = []
     more = 0  # keys of this level, which come before what is right of them
     for node, above in level:
         keys = node.keys

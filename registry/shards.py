@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 import sqlalchemy as sa
 
+from mst import car
 from mst.cid import CID
 from mst.errors import FormatError
 from registry.errors import RegistryError
@@ -96,6 +97,8 @@ _COVERING = (
     .limit(1)
 )
 _END = sa.select(sa.func.max(shards.c.stop)).where(shards.c.segment == sa.bindparam("of_segment"))
+_NEWEST_SEGMENT = sa.select(sa.func.max(shards.c.segment))
+_OF_SEGMENT = _LOAD.where(shards.c.segment == sa.bindparam("of_segment")).order_by(shards.c.start)
 _AHEAD = (
     _LOAD.where(shards.c.shipment.is_(None), shards.c.state == "sealed")
     .order_by(shards.c.number)
@@ -216,6 +219,26 @@ def end_of(connection: sa.Connection, segment: int) -> int | None:
 def unreached(found: Sequence[Shard], state: State) -> list[Shard]:
     """Those that have not come as far as ``state``."""
     return [shard for shard in found if not shard.has_reached(state)]
+
+
+def newest_segment(connection: sa.Connection) -> int:
+    """The highest number of a bulk segment that has a shard, 0 if none has."""
+    newest: int | None = connection.execute(_NEWEST_SEGMENT).scalar()
+    return newest or 0
+
+
+def kept_until(connection: sa.Connection, segment: int) -> int:
+    """The file offset up to which the node has promised to keep all of a bulk segment.
+
+    Raises:
+        ShardDamaged: as `of_shipment`.
+    """
+    end = len(car.HEADER)
+    for shard in _shards(connection.execute(_OF_SEGMENT, {"of_segment": segment})):
+        if shard.slice is None or shard.slice.start != end or not shard.has_reached("accepted"):
+            break
+        end = shard.slice.stop
+    return end
 
 
 def _shards(rows: Iterable[sa.Row[*tuple[Any, ...]]]) -> list[Shard]:

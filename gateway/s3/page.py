@@ -70,7 +70,7 @@ async def collect(walk: RowWalk, start: bytes, prefix: bytes, delimiter: bytes, 
     if room <= 0:
         return Page(rows, prefixes, None, last)
     end = after_prefix(prefix) if prefix else None
-    await walk.seek(max(start, prefix))
+    await walk.seek(max(start, prefix), limit + 1, end)  # one more tells whether there is another page
     while (run := await walk.run()) is not None:
         keys, values = run
         stop = len(keys) if end is None or keys[-1] < end else bisect_left(keys, end)

@@ -1,6 +1,7 @@
-"""Verified reads: from a CID to bytes that match it, or an error; nothing else leaves the disk.
+"""Verified reads: from a CID to bytes that match it, or an error; nothing else leaves the disk or the storage node.
 
-Places come from the index, bytes from the segments; every block is hashed on every read.
+Places come from the index, bytes from the segments, and what no segment holds from afar (`gateway.store.far`).  Every
+block is hashed on every read.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from typing import TypeVar
+from functools import partial
+from typing import TypeVar, cast
 
 from gateway.store.errors import BlockCorrupt, BlockMissing
+from gateway.store.far import FarBlocks
 from gateway.store.index import BlockIndex
 from gateway.store.nodes import NodeCache
 from gateway.store.place import Place
@@ -37,9 +40,13 @@ class Blocks:
         segments: the files they lie in.
         nodes: the cache of decoded tree nodes.
         threads: where reads that would hold up the event loop are done.
+
+    Attributes:
+        far: where blocks are that no segment holds, if there is such a place.
     """
 
     def __init__(self, index: BlockIndex, segments: Segments, nodes: NodeCache, threads: Executor):
+        self.far: FarBlocks | None = None
         self._index = index
         self._segments = segments
         self._nodes = nodes
@@ -51,34 +58,49 @@ class Blocks:
 
     def holds_intact(self, cid: CID) -> bool:
         """Whether a segment holds the block and its bytes are right: what makes storing it again needless."""
-        if not self.holds(cid):
-            return False
         try:
-            self.read(cid)
-        except (BlockMissing, BlockCorrupt):
+            return self._read_if_here(cid) is not None
+        except BlockCorrupt:
             return False
-        return True
+
+    def segment_of(self, cid: CID) -> int | None:
+        """The number of the segment that holds the block, None if none does."""
+        place = self._index.get(cid.digest)
+        return None if place is None else place.segment
+
+    def can_be_had(self, cid: CID) -> bool:
+        """Whether the block is in a segment or afar, for all that is known here."""
+        return self.holds(cid) or (self.far is not None and self.far.holds(cid.digest))
+
+    def is_far(self, cid: CID) -> bool:
+        """Whether the block can only be had from afar."""
+        return self.far is not None and not self._is_here(cid)
+
+    def is_node_far(self, params: TreeParams, cid: CID) -> bool:
+        """Whether a tree node can only be had from the storage node: memory, disk and the cache there lack it."""
+        if self.far is None or cid == tree.EMPTY_ROOT or self._nodes.get(params, cid) is not None:
+            return False
+        return not (self._is_here(cid) or self.far.is_cached(cid.digest))
 
     def read(self, cid: CID) -> bytes:
-        """The block's bytes, verified.
+        """The block's bytes, verified.  For threads.
 
         Raises:
-            BlockMissing: no segment holds it.
+            BlockMissing: neither a segment nor the storage node holds it.
             BlockCorrupt: what lies at its place is something else.
+            RemoteUnavailable: no segment holds it, and the storage node cannot be asked.
         """
-        return self._read(cid, self._place(cid))
-
-    def read_pieces(self, cid: CID) -> list[bytes]:
-        """`read`, in pieces of up to ``PIECE_BYTES``: each is hashed while it is still in the processor's cache.
-
-        Raises:
-            BlockMissing, BlockCorrupt: as `read`; no piece is returned before all of them match.
-        """
-        return self._read_pieces(cid, self._place(cid))
+        data = self._read_if_here(cid)
+        return self._afar([cid]).read([cid])[0] if data is None else data
 
     async def read_pieces_async(self, cid: CID) -> list[bytes]:
-        """`read_pieces` for the event loop, as `read_async`."""
-        return await self._here_or_in_thread(self._read_pieces, cid)
+        """`read_async`, in pieces: those of up to ``PIECE_BYTES`` are each hashed while in the processor's cache.
+
+        Raises:
+            BlockMissing, BlockCorrupt, RemoteUnavailable: as `read`; no piece is returned before all of them match.
+        """
+        pieces = await self._from_here(self._read_pieces, cid)
+        return await self._afar([cid]).read_async([cid]) if pieces is None else pieces
 
     async def read_async(self, cid: CID) -> bytes:
         """`read` for the event loop, which never waits for a disk.
@@ -86,19 +108,51 @@ class Blocks:
         What the kernel has in memory is read and hashed at once: 1 MiB takes under a millisecond, and through a thread
         a fifth longer.
         """
-        return await self._here_or_in_thread(self._read, cid)
+        data = await self._from_here(self._read, cid)
+        return (await self._afar([cid]).read_async([cid]))[0] if data is None else data
 
-    async def _here_or_in_thread(self, read: Callable[[CID, Place], T], cid: CID) -> T:
-        place = self._place(cid)
-        if self._segments.in_memory(*place):
-            return read(cid, place)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, read, cid, place)
+    async def read_many(self, cids: Sequence[CID]) -> list[bytes]:
+        """The bytes of several blocks, verified, read in a thread or fetched together.
 
-    def _place(self, cid: CID) -> Place:
+        Raises:
+            BlockMissing, BlockCorrupt, RemoteUnavailable: as `read`.
+        """
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: [self._read_if_here(cid) for cid in cids]
+        )
+        missing = [cid for cid, data in zip(cids, found, strict=True) if data is None]
+        rest = iter(await self._afar(missing).read_async(missing) if missing else ())
+        return [next(rest) if data is None else data for data in found]
+
+    async def _from_here(self, read: Callable[[CID, Place], T], cid: CID) -> T | None:
+        """The block, None if no segment holds it."""
         place = self._index.get(cid[4:])
         if place is None:
-            raise BlockMissing(f"block {cid} is in no segment")
-        return place
+            return None
+        try:
+            if self._segments.in_memory(*place):
+                return read(cid, place)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, read, cid, place)
+        except BlockMissing:  # the segment is gone
+            return None
+
+    def _read_if_here(self, cid: CID) -> bytes | None:
+        """The block, None if no segment holds it."""
+        place = self._index.get(cid[4:])
+        try:
+            return None if place is None else self._read(cid, place)
+        except BlockMissing:  # the segment is gone
+            return None
+
+    def _afar(self, cids: Sequence[CID]) -> FarBlocks:
+        if self.far is None:
+            place = self._index.get(cids[0].digest)
+            raise BlockMissing(f"segment {place.segment} is gone" if place else f"block {cids[0]} is in no segment")
+        return self.far
+
+    def _is_here(self, cid: CID) -> bool:
+        place = self._index.get(cid.digest)
+        return place is not None and self._segments.has(place.segment)
 
     def _read(self, cid: CID, place: Place) -> bytes:
         data = self._segments.read(*place)
@@ -118,41 +172,69 @@ class Blocks:
             raise BlockCorrupt(f"segment {number} at {offset}: bytes do not match {cid}")
         return pieces
 
-    async def read_many(self, cids: Sequence[CID]) -> list[bytes]:
-        """The bytes of several blocks, verified, read in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: [self.read(cid) for cid in cids]
-        )
-
     def node(self, params: TreeParams, cid: CID) -> Node:
-        """A tree node, from memory or disk.
+        """A tree node, from memory, disk or afar.  For threads.
 
         Raises:
-            BlockMissing, BlockCorrupt: as `read`; BlockCorrupt also for a block that is no valid node.
+            BlockMissing, BlockCorrupt, RemoteUnavailable: as `read`; BlockCorrupt also for a block that is no valid
+                node.
         """
-        node = self._nodes.get(params, cid)
-        if node is None:
-            data = tree.EMPTY_BLOCK if cid == tree.EMPTY_ROOT else self.read(cid)
-            try:
-                node = node_codec.decode(data, params)
-            except FormatError as error:
-                raise BlockCorrupt(f"block {cid} is not a tree node: {error}") from error
-            self._nodes.add(params, cid, node, len(data))
-        return node
+        return self.load_nodes(params)([cid])[0]
 
     def load_nodes(self, params: TreeParams) -> Callable[[Sequence[CID]], list[Node]]:
-        """What `mst.fetch.drive` needs to read a tree."""
-        return lambda cids: [self.node(params, cid) for cid in cids]
+        """What `mst.fetch.drive` needs to read a tree.  For threads."""
+
+        def load(cids: Sequence[CID]) -> list[Node]:
+            found = self._nodes_here(params, cids)
+            missing = [cid for cid, node in zip(cids, found, strict=True) if node is None]
+            if not missing:
+                return cast("list[Node]", found)
+            return self._with_fetched(params, cids, found, self._afar(missing).read(missing))
+
+        return load
 
     def load_nodes_async(self, params: TreeParams) -> Callable[[Sequence[CID]], Awaitable[list[Node]]]:
-        """What `mst.fetch.drive_async` needs to read a tree: nodes not in memory are read in a thread."""
+        """What `mst.fetch.drive_async` needs to read a tree: nodes not in memory are read in a thread, or fetched
+        together from afar."""
 
         async def load(cids: Sequence[CID]) -> list[Node]:
             held = [self._nodes.get(params, cid) for cid in cids]
             if None not in held:
-                return held  # type: ignore[return-value]
-            return await asyncio.get_running_loop().run_in_executor(
-                self._threads, self.load_nodes(params), cids
-            )
+                return cast("list[Node]", held)
+            in_thread = partial(asyncio.get_running_loop().run_in_executor, self._threads)
+            found = await in_thread(self._nodes_here, params, cids)
+            missing = [cid for cid, node in zip(cids, found, strict=True) if node is None]
+            if not missing:
+                return cast("list[Node]", found)
+            fetched = await self._afar(missing).read_async(missing)
+            return await in_thread(self._with_fetched, params, cids, found, fetched)
 
         return load
+
+    def _nodes_here(self, params: TreeParams, cids: Sequence[CID]) -> list[Node | None]:
+        """The nodes that are in memory or in a segment, None for the others."""
+        return [self._node_here(params, cid) for cid in cids]
+
+    def _node_here(self, params: TreeParams, cid: CID) -> Node | None:
+        node = self._nodes.get(params, cid)
+        if node is not None:
+            return node
+        data = tree.EMPTY_BLOCK if cid == tree.EMPTY_ROOT else self._read_if_here(cid)
+        return None if data is None else self._decode(params, cid, data)
+
+    def _with_fetched(
+        self, params: TreeParams, cids: Sequence[CID], found: Sequence[Node | None], fetched: Sequence[bytes]
+    ) -> list[Node]:
+        rest = iter(fetched)
+        return [
+            self._decode(params, cid, next(rest)) if node is None else node
+            for cid, node in zip(cids, found, strict=True)
+        ]
+
+    def _decode(self, params: TreeParams, cid: CID, data: bytes) -> Node:
+        try:
+            node = node_codec.decode(data, params)
+        except FormatError as error:
+            raise BlockCorrupt(f"block {cid} is not a tree node: {error}") from error
+        self._nodes.add(params, cid, node, len(data))
+        return node

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack
+from itertools import chain, islice
+from typing import Any, NamedTuple, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from gateway.store.blocks import Blocks
 from gateway.store.bulk import BulkPool, BulkWriter
@@ -29,6 +30,9 @@ Args = TypeVarTuple("Args")
 
 WINDOW_BYTES = 1 << 30
 """How much of a body's leaves is looked up at once, which bounds the memory of reading a huge one."""
+AHEAD_BYTES = (4 << 20, 8 << 20, 15 << 20)
+"""How much of a body is fetched at once from the storage node, at first, then, and from then on.  With what lies
+between its leaves, the last still fits one request of 16 MiB."""
 STRETCH_BYTES = 2 * CHUNK_BYTES
 """How much of a body threads are given at once: handing it over costs as much as hashing 100 KB."""
 LOOP_HASH_BYTES_MAX = 16 * 1024
@@ -255,7 +259,7 @@ async def read_range(blocks: Blocks, body: CID, size: int, start: int, stop: int
 async def read_body(
     blocks: Blocks, body: CID, size: int, start: int, stop: int
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes ``start`` to ``stop`` of a body in pieces, each of a verified leaf; the next leaf is read ahead.
+    """The bytes ``start`` to ``stop`` of a body in pieces, each of a verified leaf; what follows is read ahead.
 
     Args:
         blocks: where from.
@@ -265,7 +269,7 @@ async def read_body(
         stop: behind the last byte, at most ``size``.
 
     Raises:
-        BlockMissing, BlockCorrupt: a leaf cannot be had; what was yielded before was right.
+        BlockMissing, BlockCorrupt, RemoteUnavailable: a leaf cannot be had; what was yielded before was right.
     """
     for first in range(start, stop, WINDOW_BYTES):
         last = min(first + WINDOW_BYTES, stop)
@@ -278,22 +282,72 @@ async def read_body(
                 yield piece
 
 
+class _Stretch(NamedTuple):
+    """Neighbouring leaves that are read together, and how much of the memory for reading ahead they have reserved."""
+
+    leaves: list[Leaf]
+    reserved: int
+
+
 async def _read_leaves(
     blocks: Blocks, leaves: Sequence[Leaf], start: int, stop: int
 ) -> AsyncGenerator[bytes, None]:
-    ahead: asyncio.Task[list[bytes]] | None = None
+    stretches = _stretches(blocks, leaves)
+    reserved: list[int] = []
+    ahead: asyncio.Task[list[list[bytes]]] | None = None
+
+    def begin() -> asyncio.Task[list[list[bytes]]] | None:
+        stretch = next(stretches, None)
+        if stretch is None:
+            return None
+        reserved.append(stretch.reserved)
+        return asyncio.ensure_future(_read_stretch(blocks, stretch.leaves))
+
+    offset = leaves[0].offset if leaves else 0
     try:
-        for number, leaf in enumerate(leaves):
-            pieces = await (ahead or blocks.read_pieces_async(leaf.cid))
-            ahead = None
-            if number + 1 < len(leaves):
-                ahead = asyncio.ensure_future(blocks.read_pieces_async(leaves[number + 1].cid))
-            offset = leaf.offset
-            for piece in pieces:
+        ahead = begin()
+        while ahead is not None:
+            of_leaves = await ahead
+            ahead = begin()
+            for piece in chain.from_iterable(of_leaves):
                 first, last = max(start - offset, 0), min(stop - offset, len(piece))
                 offset += len(piece)
                 if first < last:
                     yield piece[first:last]  # the very piece, uncopied, if it is wanted whole
+            del of_leaves
+            _release(blocks, reserved.pop(0))
     finally:
         if ahead is not None:
             ahead.cancel()
+        for taken in reserved:
+            _release(blocks, taken)
+
+
+def _stretches(blocks: Blocks, leaves: Sequence[Leaf]) -> Iterator[_Stretch]:
+    """Each leaf alone if it is here, and with those that follow it if they have to be fetched."""
+    number = fetched = 0
+    while number < len(leaves):
+        taken, reserved = [leaves[number]], 0
+        if blocks.far is not None and blocks.is_far(leaves[number].cid):
+            reserved = blocks.far.reserve(AHEAD_BYTES[min(fetched, len(AHEAD_BYTES) - 1)])
+            fetched += 1
+            size = leaves[number].size_bytes
+            for leaf in islice(leaves, number + 1, None):
+                size += leaf.size_bytes
+                if size > reserved or not blocks.is_far(leaf.cid):
+                    break
+                taken.append(leaf)
+        number += len(taken)
+        yield _Stretch(taken, reserved)
+
+
+async def _read_stretch(blocks: Blocks, leaves: Sequence[Leaf]) -> list[list[bytes]]:
+    """The pieces of each leaf."""
+    if len(leaves) == 1:
+        return [await blocks.read_pieces_async(leaves[0].cid)]
+    return [[data] for data in await blocks.read_many([leaf.cid for leaf in leaves])]
+
+
+def _release(blocks: Blocks, reserved: int) -> None:
+    if reserved and blocks.far is not None:
+        blocks.far.release(reserved)

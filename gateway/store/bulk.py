@@ -117,19 +117,33 @@ class OwnedBulk:
     def __init__(self, segments: Segments, index: BlockIndex, segment_bytes: int):
         self._segments = segments
         self._index = index
+        self._segment_bytes = segment_bytes
         self._lock = threading.Lock()
         self._idle = [
             segment
             for segment in segments.of_kind("bulk")
             if segment.size < segment_bytes and not segment.poisoned
         ]
+        self._lent: set[int] = set()
 
     def lend(self) -> Segment:
         """One that was there at the start, or a new one; see `BulkSource`."""
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        return self._segments.create("bulk")
+            segment = self._idle.pop() if self._idle else self._segments.create("bulk")
+            self._lent.add(segment.number)
+            return segment
+
+    def retire(self, number: int) -> bool:
+        """Never lend a segment again; returns whether nobody has it, or only who will not write to it any more."""
+        with self._lock:
+            self._idle = [segment for segment in self._idle if segment.number != number]
+            return number not in self._lent or self._index.end(number) >= self._segment_bytes
+
+    def take_back(self, number: int) -> bool:
+        """Whoever was lent a segment has given it up; returns True."""
+        with self._lock:
+            self._lent.discard(number)
+            return True
 
     def stored(self, segment: Segment, places: Sequence[tuple[bytes, int, int]]) -> None:
         """See `BulkSource`."""
@@ -159,6 +173,13 @@ class BulkPool:
         with self._lock:
             segment = self._idle.pop() if self._idle else None
         return BulkWriter(self, segment or self.source.lend())
+
+    def retire(self, number: int) -> bool:
+        """Give up a segment; returns whether it was idle."""
+        with self._lock:
+            found = [segment for segment in self._idle if segment.number == number]
+            self._idle = [segment for segment in self._idle if segment.number != number]
+            return bool(found)
 
     def give_back(self, segment: Segment) -> None:
         """Make ``segment`` available again, unless it is full."""

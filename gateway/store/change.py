@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from gateway.store.draft import Draft, LoadNodes
-from gateway.store.errors import BlockCorrupt, BlockMissing
+from gateway.store.errors import BlockCorrupt, BlockMissing, RemoteUnavailable
 from gateway.store.mutations import Committed, ObjectMutation
 from gateway.store.versioning import apply_mutation
 from mst import tree, version
@@ -57,7 +57,7 @@ def change_tree(
         number = version.number_of_commit(bucket.sequence + 1, place)
         try:
             outcomes.append(apply_mutation(draft, mutation, number, now_ms))
-        except (BlockMissing, BlockCorrupt, FormatError):  # a tree cannot be read
+        except (BlockMissing, BlockCorrupt, RemoteUnavailable, FormatError):  # a tree cannot be read
             raise
         except Exception as refusal:  # whatever the front's check raises is its answer
             outcomes.append(refusal)

@@ -29,6 +29,7 @@ from gateway.store.log import CommitLog
 from gateway.store.mutations import (
     Committed,
     DropBucket,
+    DropSegments,
     MakeBucket,
     MarkShipped,
     Mutation,
@@ -36,6 +37,7 @@ from gateway.store.mutations import (
     Outcome,
     Put,
     SetVersioning,
+    Survey,
 )
 from gateway.store.nodes import NodeCache
 from gateway.store.preparing import Preparer
@@ -206,7 +208,7 @@ class Committer(Taking):
 def _alone(mutation: Mutation) -> bool:
     if isinstance(mutation, Put):
         return mutation.guard is not None
-    return isinstance(mutation, MakeBucket | DropBucket | SetVersioning | MarkShipped)
+    return isinstance(mutation, MakeBucket | DropBucket | SetVersioning | MarkShipped | Survey | DropSegments)
 
 
 def _bytes(mutation: Mutation) -> int:

@@ -9,7 +9,8 @@
     ├── StoreReadOnly       a sync failed: what is on disk is unknown until the next start
     ├── NotShipped          it is durable here, but not on the storage node for now, where it was to be
     ├── IndexUnusable       the block index cannot be opened; it can be made anew from the segments
-    ├── BlockMissing        no segment holds the block
+    ├── RemoteUnavailable   only the storage node holds the block, and it cannot be asked now
+    ├── BlockMissing        neither a segment nor the storage node holds the block
     ├── BlockCorrupt        the bytes at a block's place do not match its CID: never served
     ├── NoSuchBucket        the bucket does not exist (any more)
     ├── BucketExists        the name is taken
@@ -47,8 +48,12 @@ class IndexUnusable(StoreError):
     """The block index cannot be opened."""
 
 
+class RemoteUnavailable(StoreError):
+    """A block is on the storage node alone, which cannot be reached now or does not give it out."""
+
+
 class BlockMissing(StoreError):
-    """No segment holds the block."""
+    """Neither a segment nor the storage node holds the block."""
 
 
 class BlockCorrupt(StoreError):

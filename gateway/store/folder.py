@@ -84,6 +84,7 @@ class DataFolder(OwnedFolder):
         segments/       log-NNNNNNNN.car and bulk-NNNNNNNN.car
         index/          block locations; can be rebuilt from the segments
         remote/         locations of blocks on the storage node; can be rebuilt from the indexes there
+        cache/          blocks that came from the storage node; can be deleted
         outbox/         packs on their way to the storage node
         shared/         what the processes of the running server have in common; made anew at each start
         server.json     where the running (or last) server listens
@@ -100,6 +101,7 @@ class DataFolder(OwnedFolder):
         self.index = path / "index"
         self.remote = path / "remote"
         self.outbox = path / "outbox"
+        self.cache = path / "cache"
         self.shared = path / "shared"
         self.server = path / "server.json"
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import lmdb
 
-from gateway.store.errors import IndexUnusable
+from gateway.store.errors import IndexUnusable, StoreFull
 from gateway.store.place import Place
 from gateway.store.shared import SharedState
 from mst.cid import CID
@@ -23,6 +23,10 @@ from mst.cid import CID
 RECENT_BLOCKS_MAX = 32_768
 """Places held in memory (about 10 MB) before they move to LMDB."""
 
+_FORGOTTEN = 2**64 - 1
+"""Stands for the end of a segment that was forgotten."""
+_CLEAN_ROWS = 4096
+"""How many places are taken out in one transaction."""
 _MAP_BYTES = 1 << 40  # address space, not disk: LMDB's file grows as it fills
 _END = struct.Struct("<Q")
 _SEGMENT = struct.Struct("<I")
@@ -63,10 +67,14 @@ class BlockIndex:
         self._recent: dict[bytes, Place] = {}
         self._flushing: dict[bytes, Place] = {}
         self._ends: dict[int, int] = {}
+        self._forgotten: frozenset[int] = frozenset()
         self._chain = Chain(0, None)
         with self._env.begin() as txn:
             for key, value in txn.cursor(self._ends_db):
                 self._ends[_SEGMENT.unpack(key)[0]] = _END.unpack(value)[0]
+            self._forgotten = frozenset(number for number, end in self._ends.items() if end == _FORGOTTEN)
+            for number in self._forgotten:
+                del self._ends[number]
             chain = txn.get(_CHAIN_KEY, db=self._chain_db)
             if chain:
                 sequence, record = _CHAIN.unpack(chain)
@@ -79,8 +87,13 @@ class BlockIndex:
 
     @property
     def segments(self) -> set[int]:
-        """The numbers of all segments that have ever been indexed."""
+        """The numbers of all segments that are indexed."""
         return set(self._ends)
+
+    @property
+    def forgotten(self) -> frozenset[int]:
+        """The numbers of all segments that were forgotten."""
+        return self._forgotten
 
     def end(self, segment: int) -> int:
         """How far ``segment`` is indexed: the file offset behind its last known batch, 0 if nothing is."""
@@ -91,11 +104,13 @@ class BlockIndex:
         place = self._recent.get(digest) or self._flushing.get(digest)
         if place is None and self._read_only and self._shared is not None:
             place = self._shared.place(digest)
-        if place is not None:
-            return place
-        with self._env.begin(db=self._blocks) as txn:
-            packed = txn.get(digest)
-        return None if packed is None else Place.unpack(packed)
+        if place is None:
+            with self._env.begin(db=self._blocks) as txn:
+                packed = txn.get(digest)
+            if packed is None:
+                return None
+            place = Place.unpack(packed)
+        return None if place.segment in self._forgotten else place
 
     def add(
         self,
@@ -116,6 +131,44 @@ class BlockIndex:
             full = len(self._recent) >= RECENT_BLOCKS_MAX and not self._read_only
         if full and self._flush_lock.acquire(blocking=False):
             threading.Thread(target=self._flush_and_unlock, name="ms3t-index", daemon=True).start()
+
+    def forget(self, segments: Collection[int]) -> None:
+        """Hold none of the blocks in ``segments`` any more, durable when this returns; no later start misses them.
+
+        Raises:
+            StoreFull: it could not be written; nothing is forgotten.
+        """
+        with self._flush_lock:
+            try:
+                with self._env.begin(write=True) as txn:
+                    for segment in segments:
+                        txn.put(_SEGMENT.pack(segment), _END.pack(_FORGOTTEN), db=self._ends_db)
+            except lmdb.Error as error:
+                raise StoreFull(f"cannot write to the block index: {error}") from error
+            with self._lock:
+                self._forgotten |= set(segments)
+                self._recent = {
+                    digest: place for digest, place in self._recent.items() if place.segment not in self._forgotten
+                }
+                for segment in segments:
+                    self._ends.pop(segment, None)
+
+    def clean(self, segment: int, digests: Iterable[bytes]) -> None:
+        """Take what is left of a forgotten segment's blocks out of LMDB: a matter of room alone.
+
+        Raises:
+            StoreFull: it could not be written.
+        """
+        try:
+            rows = sorted(digests)
+            for start in range(0, len(rows), _CLEAN_ROWS):
+                with self._env.begin(write=True, db=self._blocks) as txn:
+                    for digest in rows[start : start + _CLEAN_ROWS]:
+                        packed = txn.get(digest)
+                        if packed is not None and Place.unpack(packed).segment == segment:
+                            txn.delete(digest)
+        except lmdb.Error as error:
+            raise StoreFull(f"cannot write to the block index: {error}") from error
 
     def flush(self) -> None:
         """Move everything to LMDB, durable when this returns.  A failure (a full disk) loses nothing."""

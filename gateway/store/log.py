@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from gateway.store.errors import StoreFull, StoreReadOnly
 from gateway.store.index import BlockIndex, Chain
@@ -53,6 +53,16 @@ class CommitLog:
         segment.sync()
         record = Chain(chain.sequence + 1, batch.record)
         self._index.add(segment.number, batch.places, segment.size, record)
+
+    def forget(self, segments: Collection[int]) -> None:
+        """Take ``segments`` out of the index, durably, and append to none of them any more.
+
+        Raises:
+            StoreFull, StoreReadOnly: nothing is forgotten.
+        """
+        if self._segment is not None and self._segment.number in segments:
+            self._segment = self._segments.create("log")
+        self._index.forget(segments)
 
     def _open_segment(self) -> Segment:
         if self._segment is None or self._segment.size >= self._segment_bytes:

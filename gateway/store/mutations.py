@@ -154,8 +154,30 @@ class MarkShipped(NamedTuple):
     record: RegistryWrite
 
 
+class Survey(NamedTuple):
+    """Answered with every bucket as it is between two batches.
+
+    From then on is noted which segments have something that heads come to need again, for `DropSegments`.
+    """
+
+
+class DropSegments(NamedTuple):
+    """Forget segments of which no bucket, as the last `Survey` answered, needs anything that cannot be had elsewhere.
+
+    Answered with the numbers of those that were forgotten, whose files are still there: all but those that are needed
+    again meanwhile.
+
+    Attributes:
+        numbers: the segments; if the log's newest is among them, the log goes on in another.
+    """
+
+    numbers: frozenset[int]
+
+
 ObjectMutation: TypeAlias = Put | Amend | Delete
-Mutation: TypeAlias = ObjectMutation | MakeBucket | DropBucket | SetVersioning | Record | MarkShipped
+Mutation: TypeAlias = (
+    ObjectMutation | MakeBucket | DropBucket | SetVersioning | Record | MarkShipped | Survey | DropSegments
+)
 
 
 class Committed(NamedTuple):
@@ -164,7 +186,7 @@ class Committed(NamedTuple):
     Attributes:
         bucket: the bucket as the batch left it (for `DropBucket`: as it last was), None for a mutation of no bucket.
         previous: the object that was replaced, amended or deleted, if there was one.
-        value: what a `Record` returned.
+        value: what a `Record` returned, or a `Survey` or `DropSegments` answers.
         version: the version that was made, amended or deleted, `mst.version.NULL` for the null version; None if the
             bucket keeps none and the mutation named none.
         marker: whether that version is a delete marker.

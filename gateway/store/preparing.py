@@ -18,6 +18,8 @@ from gateway.store.errors import (
     BucketExists,
     BucketNotEmpty,
     NoSuchBucket,
+    RemoteUnavailable,
+    StoreBusy,
     StoreError,
 )
 from gateway.store.log import CommitLog
@@ -25,6 +27,7 @@ from gateway.store.mutations import (
     Committed,
     CommitWrite,
     DropBucket,
+    DropSegments,
     MakeBucket,
     MarkShipped,
     Mutation,
@@ -34,9 +37,10 @@ from gateway.store.mutations import (
     Record,
     RegistryWrite,
     SetVersioning,
+    Survey,
 )
 from gateway.store.nodes import NodeCache
-from mst import tree
+from mst import tree, version
 from mst.block import Block
 from mst.cid import CID
 from mst.errors import FormatError
@@ -108,11 +112,13 @@ class Preparer:
         self._log = commit_log
         self._key = key
         self._clock_ms = clock_ms
+        self._needed_again: set[int] = set()
 
     def prepare(self, mutations: Sequence[Mutation], heads: Mapping[str, Bucket]) -> Prepared:
         """Evaluate ``mutations`` in order against the buckets in ``heads``, and make durable what they lead to.
 
-        A bucket's creation, deletion or change of versioning must be alone in its batch, and so must a `MarkShipped`.
+        A bucket's creation, deletion or change of versioning must be alone in its batch, and so must a `MarkShipped`,
+        a `Survey` and a `DropSegments`.
 
         Raises:
             StoreFull: no room; the log is as it was.
@@ -127,7 +133,14 @@ class Preparer:
                 return _set_versioning(change, heads)
             case MarkShipped() as mark:
                 return Prepared([None], records=[(0, mark.record)], shipped=mark.heads)
-        return self._change_objects(mutations, heads)
+            case Survey():
+                self._needed_again.clear()
+                prepared = Prepared([Committed(None, value=tuple(heads.values()))])
+            case DropSegments() as drop:
+                prepared = self._drop_segments(drop)
+            case _:
+                prepared = self._change_objects(mutations, heads)
+        return prepared
 
     def _change_objects(self, mutations: Sequence[Mutation], heads: Mapping[str, Bucket]) -> Prepared:
         prepared = Prepared([None] * len(mutations))
@@ -137,12 +150,13 @@ class Preparer:
                 places_by_bucket.setdefault(mutation.bucket, []).append(place)
         bodies: dict[CID, Block] = {}
         nodes: list[Block] = []
-        for name, places in places_by_bucket.items():
+        for name, all_places in places_by_bucket.items():
             bucket = heads.get(name)
             if bucket is None:
-                for place in places:
+                for place in all_places:
                     prepared.outcomes[place] = NoSuchBucket(name)
                 continue
+            places = self._had(mutations, all_places, prepared.outcomes)
             group = [m for place in places if isinstance(m := mutations[place], ObjectMutation)]
             now_ms = self._clock_ms()
             change = self._change(bucket, group, now_ms)
@@ -161,7 +175,7 @@ class Preparer:
                 prepared.outcomes[place] = done
         if prepared.moves:
             # Equal bodies are common and large; a node that was there before is rare and small: written again unseen.
-            unstored = [body for cid, body in bodies.items() if not self._blocks.holds_intact(cid)]
+            unstored = [body for cid, body in bodies.items() if not self._is_stored(cid)]
             self._log.append(unstored + nodes, [move.bucket_after.commit for move in prepared.moves])
         for place, mutation in enumerate(mutations):
             if isinstance(mutation, Record):
@@ -170,11 +184,45 @@ class Preparer:
                 prepared.puts.append((place, mutation.record))
         return prepared
 
+    def _had(self, mutations: Sequence[Mutation], places: list[int], outcomes: list[Outcome | None]) -> list[int]:
+        """The places of mutations of which everything that they refer to can be had; the others are refused."""
+        had = []
+        for place in places:
+            mutation = mutations[place]
+            if isinstance(mutation, Put) and self._blocks.far is not None and not self._can_be_had(mutation):
+                outcomes[place] = StoreBusy("what the object is made of was replaced and dropped meanwhile")
+            else:
+                had.append(place)
+        return had
+
+    def _can_be_had(self, put: Put) -> bool:
+        brought = {block.cid for block in put.blocks}
+        meta = version.object_meta(put.entry)
+        for cid in {put.entry.body} | ({meta} if isinstance(meta, CID) else set()):
+            if cid not in brought and not self._is_stored(cid) and not self._blocks.can_be_had(cid):
+                return False
+        return True
+
+    def _is_stored(self, cid: CID) -> bool:
+        """Whether a segment holds the block and its bytes are right; then it must not be dropped now."""
+        segment = self._blocks.segment_of(cid)
+        if segment is None or not self._blocks.holds_intact(cid):
+            return False
+        self._needed_again.add(segment)
+        return True
+
+    def _drop_segments(self, drop: DropSegments) -> Prepared:
+        numbers = drop.numbers - self._needed_again
+        self._log.forget(numbers)
+        return Prepared([Committed(None, value=numbers)])
+
     def _change(self, bucket: Bucket, group: list[ObjectMutation], now_ms: int) -> Change:
         """`change_tree`; a tree that cannot be read refuses its own bucket's mutations and no others."""
         load = self._blocks.load_nodes(TreeParams(bucket.bits, bucket.salt))
         try:
             return change_tree(bucket, group, load, now_ms)
+        except RemoteUnavailable as error:
+            return Change(bucket, [], [], [error] * len(group))
         except (BlockMissing, BlockCorrupt) as error:
             damage: StoreError = error
         except FormatError as error:

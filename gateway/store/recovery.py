@@ -64,10 +64,14 @@ def recover(
     if repair:  # beside a process that writes, the index may know newer segments than were there to be opened
         findings += [_missing(number) for number in sorted(index.segments - segments.numbers)]
         # A number given again would make the index take the new file's first batches for those of the lost one.
-        segments.reserve(max(index.segments, default=0))
+        segments.reserve(max(index.segments | index.forgotten, default=0))
+        for number in sorted(index.forgotten & segments.numbers):
+            remove_forgotten(segments, index, number)
     for kind in _KINDS:
         found = []
         for segment in segments.of_kind(kind):
+            if segment.number in index.forgotten:  # its owner is about to delete it
+                continue
             indexed = index.end(segment.number)
             if segment.size > max(indexed, len(car.HEADER)):
                 if progress:
@@ -78,6 +82,24 @@ def recover(
         answered_for = kind == "log" and any(index.get(head.digest) is None for head in heads)
         findings += [_settle_tail(*pair, answered_for) if repair else pair[1] for pair in found]
     return findings
+
+
+def remove_forgotten(segments: Segments, index: BlockIndex, number: int) -> None:
+    """Delete the file of a segment that the index has forgotten, and what the index still has of it.
+
+    Raises:
+        StoreFull: no room to write to the index; the file is still there.
+    """
+    segment = segments.get(number)
+    data = SegmentBytes(segment, segment.file_bytes)
+    start: int | None = len(car.HEADER)
+    while start is not None:
+        good = start
+        for batch in scan(data, start):
+            index.clean(number, [digest for digest, _, _ in batch.places])
+            good = batch.stop
+        start = find_batch_after(data, good) if good < len(data) else None
+    segments.remove(number)
 
 
 def _missing(number: int) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import weakref
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -33,6 +34,8 @@ class Segment:
         self.fd = fd
         self.size = size
         self.poisoned = False
+        # Who still reads a segment that was dropped must never find another file under its descriptor.
+        self._closing = weakref.finalize(self, os.close, fd)
 
     @classmethod
     def create(cls, number: int, path: Path) -> Segment:
@@ -135,8 +138,18 @@ class Segment:
             return False
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self.fd)
+        """Close the file; otherwise it is closed when nobody uses this any more."""
+        self._closing()
+
+    @property
+    def file_bytes(self) -> int:
+        """The length of the file, to which another process may be writing."""
+        return os.fstat(self.fd).st_size
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the file is gone from its folder."""
+        return os.fstat(self.fd).st_nlink == 0
 
 
 class SegmentBytes:
@@ -148,7 +161,7 @@ class SegmentBytes:
     """
 
     def __init__(self, segment: Segment, size: int):
-        self._fd = segment.fd
+        self._segment = segment
         self._size = size
 
     def __len__(self) -> int:
@@ -156,7 +169,7 @@ class SegmentBytes:
 
     def __getitem__(self, part: slice) -> bytes:
         start, stop, _ = part.indices(self._size)
-        return os.pread(self._fd, max(stop - start, 0), start)
+        return os.pread(self._segment.fd, max(stop - start, 0), start)
 
 
 def _failure(what: str, error: OSError) -> StoreError:

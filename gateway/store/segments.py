@@ -6,7 +6,7 @@ import re
 import threading
 
 from gateway.store.errors import BlockMissing
-from gateway.store.folder import DataFolder, SegmentKind
+from gateway.store.folder import DataFolder, SegmentKind, sync_directory
 from gateway.store.segment import Segment
 
 _KINDS: tuple[SegmentKind, ...] = ("log", "bulk")
@@ -69,14 +69,34 @@ class Segments:
         """
         return self._segment(number)
 
+    def remove(self, number: int) -> None:
+        """Delete a segment, durably; who is reading it may finish."""
+        _, segment = self._by_number.pop(number)
+        segment.path.unlink()
+        sync_directory(segment.path.parent)
+
+    def let_go_of_deleted(self) -> None:
+        """Close the segments that their owner has deleted, so that the disk gets their room back."""
+        for number, (_, segment) in list(self._by_number.items()):
+            if segment.is_deleted:
+                del self._by_number[number]
+
+    def has(self, number: int) -> bool:
+        """Whether there is a segment of that number."""
+        try:
+            self._segment(number)
+        except BlockMissing:
+            return False
+        return True
+
     def is_bulk(self, number: int) -> bool:
         """Whether it is a bulk segment.
 
         Raises:
             BlockMissing: no such segment.
         """
-        self._segment(number)
-        return self._by_number[number][0] == "bulk"
+        found = self._by_number.get(number) or self._open_newer(number)
+        return found[0] == "bulk"
 
     def read(self, number: int, offset: int, length: int) -> bytes:
         """The bytes at a place, unverified.
@@ -96,26 +116,25 @@ class Segments:
         return self._segment(number).in_memory(offset, length)
 
     def _segment(self, number: int) -> Segment:
-        if number not in self._by_number:
-            self._open_newer(number)
-        return self._by_number[number][1]
+        found = self._by_number.get(number) or self._open_newer(number)
+        return found[1]
 
-    def _open_newer(self, number: int) -> None:
+    def _open_newer(self, number: int) -> tuple[SegmentKind, Segment]:
         """Open a segment that another process has made since; a writer knows all there are."""
         with self._creating:
             if number in self._by_number:  # by another thread, meanwhile
-                return
+                return self._by_number[number]
             for kind in _KINDS if self._read_only else ():
                 path = self._folder.segment(number, kind)
                 if path.exists():
-                    self._by_number[number] = (kind, Segment.open(number, path, read_only=True))
-                    return
+                    found = self._by_number[number] = (kind, Segment.open(number, path, read_only=True))
+                    return found
         raise BlockMissing(f"segment {number} is gone")
 
     @property
     def size_bytes(self) -> int:
         """The length of all segments together."""
-        return sum(segment.size for _, segment in self._by_number.values())
+        return sum(segment.size for _, segment in list(self._by_number.values()))
 
     def close(self) -> None:
         """Close every file."""

@@ -13,8 +13,10 @@ from typing import NamedTuple, Protocol, Self
 from gateway.store.blocks import Blocks
 from gateway.store.bodies import BodyWriter, Digest, read_body, read_range
 from gateway.store.bulk import BulkPool, BulkSource, OwnedBulk
+from gateway.store.cache import BlockCache
 from gateway.store.committer import Committer, Taking
 from gateway.store.errors import BlockCorrupt, NoSuchBucket, StoreFull, StoreReadOnly
+from gateway.store.far import FarBlocks, RemoteBlocks
 from gateway.store.folder import DataFolder
 from gateway.store.index import BlockIndex
 from gateway.store.log import CommitLog
@@ -33,7 +35,7 @@ from mst.fetch import Fetch, Result, drive_async
 from mst.layer import TreeParams
 from mst.node import Node
 from mst.version import Version
-from registry import heads
+from registry import heads, shards
 from registry.database import Database
 from registry.heads import Bucket
 from registry.space import SpaceKey
@@ -136,6 +138,7 @@ class Store:
         self._committer: Mutator | None = None
         self._own_committer: Committer | None = None
         self._bulk: BulkPool | None = None
+        self._own_bulk: OwnedBulk | None = None
         self._room_checked = 0.0
         self._room = 0
 
@@ -174,13 +177,17 @@ class Store:
                 opened.callback(shared.remove)
                 shared.publish(list(known.buckets()))
             index = opened.enter_context(closing(BlockIndex(folder.index, read_only=False, shared=shared)))
-            commits = [bucket.commit for bucket in known.buckets()]
+            with database.read() as connection:
+                segments.reserve(shards.newest_segment(connection))
+            # What is wholly on the storage node may have been dropped here.
+            commits = [bucket.commit for bucket in known.buckets() if bucket.commit != bucket.shipped]
             findings = recover(segments, index, repair=True, heads=commits, progress=progress)
             store = cls(
                 folder, settings, opened.pop_all(), database=database, segments=segments, index=index, heads=known
             )
         store.findings = findings
         bulk = OwnedBulk(segments, index, settings.segment_bytes)
+        store._own_bulk = bulk
         store._bulk = BulkPool(bulk, settings.segment_bytes)
         committer = Committer(
             database=database,
@@ -289,6 +296,22 @@ class Store:
     def index(self) -> BlockIndex:
         """Where every block lies in them."""
         return self._index
+
+    def read_from_afar(self, remote: RemoteBlocks, cache: BlockCache | None) -> FarBlocks:
+        """From now on, get what no segment holds from a storage node.  To be closed before this event loop ends.
+
+        Args:
+            remote: the node.
+            cache: where such blocks are kept, if anywhere.
+        """
+        self.blocks.far = FarBlocks(remote, cache, self._threads)
+        return self.blocks.far
+
+    def retire_bulk(self, number: int) -> bool:
+        """Lend and write to a bulk segment no more; returns whether nobody does who could go on."""
+        if self._own_bulk is None or self._bulk is None:
+            return False
+        return self._own_bulk.retire(number) or (self._bulk.retire(number) and self._own_bulk.take_back(number))
 
     @property
     def size_bytes(self) -> int:

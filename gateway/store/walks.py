@@ -7,17 +7,25 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.store.blocks import Blocks
+from gateway.store.errors import BlockCorrupt, BlockMissing
 from mst import version
+from mst.ahead import fetch_ahead
 from mst.cid import CID
 from mst.entry import Entry
+from mst.errors import FormatError
 from mst.fetch import drive_async
 from mst.layer import TreeParams
+from mst.node import Node
 from mst.walk import Walk
 from registry.heads import Bucket
 
+AHEAD_KEYS_MAX = 1024
+"""For how many keys nodes are fetched ahead at most."""
+
 
 class StoreWalk:
-    """`mst.walk.Walk` over stored blocks.
+    """`mst.walk.Walk` over stored blocks; where nodes are on the storage node alone, those of the next keys are fetched
+    together (`mst.ahead`).
 
     Args:
         blocks: where nodes are.
@@ -26,27 +34,60 @@ class StoreWalk:
     """
 
     def __init__(self, blocks: Blocks, bucket: Bucket, root: CID):
-        params = TreeParams(bucket.bits, bucket.salt)
-        self._walk = Walk(params, root)
-        self._load = blocks.load_nodes_async(params)
+        self._params = TreeParams(bucket.bits, bucket.salt)
+        self._walk = Walk(self._params, root)
+        self._blocks = blocks
+        self._load_nodes = blocks.load_nodes_async(self._params)
+        self._load = self._load_ahead if blocks.far is not None else self._load_nodes
+        self._ahead: dict[CID, Node] = {}
+        self._at = b""
+        self._end: bytes | None = None
+        self._keys = 1
 
-    async def seek(self, start: bytes) -> None:
-        """Stand before the first key that is not below ``start``."""
+    async def seek(self, start: bytes, keys: int = 1, end: bytes | None = None) -> None:
+        """See `RowWalk`."""
+        self._at, self._keys, self._end = start, keys, end
         await drive_async(self._walk.seek(start), self._load)
 
     async def run(self) -> tuple[Sequence[bytes], Sequence[bytes]] | None:
-        """The next keys with their encoded entries; None at the end."""
-        return await drive_async(self._walk.run(), self._load)
+        """See `RowWalk`."""
+        run = await drive_async(self._walk.run(), self._load)
+        if run is not None:
+            self._at = run.keys[-1]
+        return run
+
+    async def _load_ahead(self, cids: Sequence[CID]) -> Sequence[Node]:
+        (cid,) = cids  # a walk opens one after the other
+        if cid not in self._ahead and self._blocks.is_node_far(self._params, cid):
+            await self._fetch_ahead()
+        node = self._ahead.get(cid)
+        return await self._load_nodes(cids) if node is None else (node,)
+
+    async def _fetch_ahead(self) -> None:
+        try:
+            self._ahead = await drive_async(
+                fetch_ahead(self._params, self._walk.root, self._at, self._keys, self._end), self._load_nodes
+            )
+        except (BlockMissing, BlockCorrupt, FormatError):
+            self._ahead = {}  # the walk may not come to what is damaged
+        # Whoever goes on and on does not say so beforehand.
+        self._keys = min(2 * self._keys, AHEAD_KEYS_MAX)
 
 
 class RowWalk(Protocol):
     """A position among keys and values in key order."""
 
-    async def seek(self, start: bytes) -> None:
-        """Stand before the first key that is not below ``start``."""
+    async def seek(self, start: bytes, keys: int = 1, end: bytes | None = None) -> None:
+        """Stand before the first key that is not below ``start``.
+
+        Args:
+            start: see above.
+            keys: how many keys will be looked at, for all the caller knows.
+            end: from which key on none will be; None if they may go on to the last.
+        """
 
     async def run(self) -> tuple[Sequence[bytes], Sequence[bytes]] | None:
-        """The next keys and values, None at the end."""
+        """The next keys with their encoded entries, None at the end."""
 
 
 class _Rows(NamedTuple):
@@ -72,14 +113,14 @@ class VersionWalk:
         self._rows = [_NONE, _NONE]
         self._ended = [False, older is None]
 
-    async def seek(self, start: bytes) -> None:
-        """Stand before the first version key that is not below ``start``."""
+    async def seek(self, start: bytes, keys: int = 1, end: bytes | None = None) -> None:
+        """See `RowWalk`; of version keys."""
         self._start = start
         self._rows = [_NONE, _NONE]
         self._ended = [False, self._older is None]
-        await self._current.seek(start.partition(b"\0")[0])
+        await self._current.seek(start.partition(b"\0")[0], keys, end)
         if self._older is not None:
-            await self._older.seek(start)
+            await self._older.seek(start, keys, end)
 
     async def run(self) -> tuple[Sequence[bytes], Sequence[bytes]] | None:
         """The next version keys with their encoded entries; None at the end."""

@@ -1,4 +1,4 @@
-"""What is fetched ahead of a walk, against the walk itself: all it opens, in no more rounds than the tree has levels."""
+"""What is fetched ahead of a walk, against the walk itself: all it opens, in one round per tree level."""
 
 from __future__ import annotations
 
