@@ -22,11 +22,13 @@ from gateway.file_limit import raise_file_limit
 from gateway.processes import worker
 from gateway.processes.crew import Crew
 from gateway.processes.nursery import Nursery
-from gateway.remote import open_client
+from gateway.remote import cache_of, open_client, reading
 from gateway.service import Service
 from gateway.shipping.node_remote import NodeRemote
+from gateway.shipping.places import RemotePlaces
 from gateway.shipping.shipper import ShipSettings
 from gateway.shipping.shipping import Acknowledge, Shipping
+from gateway.shipping.trimming import Trimmer
 from gateway.sockets import open_sockets
 from gateway.store.errors import StoreError
 from gateway.store.folder import DataFolder
@@ -146,7 +148,7 @@ class Gateway:
 
     @asynccontextmanager
     async def _shipping(self) -> AsyncIterator[None]:
-        """Ship to the configured storage node, if one is."""
+        """Ship to the configured storage node, and read there what is not here, if one is."""
         config = self._config
         if not config.remote.is_set:
             yield
@@ -156,9 +158,25 @@ class Gateway:
         async with open_client(config, self._key) as client:
             shipping = Shipping.start(self._store, self._key, NodeRemote(client), settings, acknowledge)
             try:
-                yield
+                async with reading(config, self._store, client, shipping.places), self._trimming(shipping.places):
+                    yield
             finally:
                 await shipping.stop()
+
+    @asynccontextmanager
+    async def _trimming(self, places: RemotePlaces) -> AsyncIterator[None]:
+        """Keep local copies within what is configured."""
+        bytes_max = self._config.cache.max_bytes
+        if bytes_max is None:
+            yield
+            return
+        trimmer = Trimmer(self._store, places, cache_of(self._config, self._store), bytes_max)
+        task = asyncio.create_task(trimmer.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _answer(self, sockets: list[list[socket.socket]]) -> Service | Crew:
         """Have requests answered, by this process or by workers."""

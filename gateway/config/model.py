@@ -176,6 +176,10 @@ def _proof(value: object) -> str:
     return value
 
 
+def _size_or_none(value: object) -> object:
+    return None if value in (None, "") else _size(value)
+
+
 Size: TypeAlias = Annotated[int, BeforeValidator(_size)]
 Count: TypeAlias = Annotated[int, BeforeValidator(_number)]
 Seconds: TypeAlias = Annotated[float, BeforeValidator(_number)]
@@ -259,9 +263,10 @@ class StoreSection(Section):
 
 
 class CacheSection(Section):
-    """What is kept in memory."""
+    """What is kept in memory, and what is kept here of all that the storage node has."""
 
     node_bytes: Size = Field(default=64 * MIB, ge=1 * MIB, le=1 * TIB)
+    max_bytes: Annotated[Annotated[int, Field(ge=0, le=1024 * TIB)] | None, BeforeValidator(_size_or_none)] = None
 
 
 class RemoteSection(Section):
@@ -323,10 +328,10 @@ class Config(Section):
     s3: S3Section = S3Section()
     tree: TreeSection = TreeSection()
     store: StoreSection = StoreSection()
-    cache: CacheSection = CacheSection()
     remote: RemoteSection = RemoteSection()
     ack: Literal["local", "remote"] = "local"
     ship: ShipSection = ShipSection()
+    cache: CacheSection = CacheSection()
     limits: LimitsSection = LimitsSection()
     log: LogSection = LogSection()
 
@@ -337,6 +342,14 @@ class Config(Section):
         if ack == "remote" and remote is not None and not remote.is_set:
             raise ValueError("there is no remote: set remote.url, remote.did and remote.proof")
         return ack
+
+    @field_validator("cache")
+    @classmethod
+    def _a_limit_needs_a_remote(cls, cache: CacheSection, info: ValidationInfo) -> CacheSection:
+        remote = info.data.get("remote")
+        if cache.max_bytes is not None and remote is not None and not remote.is_set:
+            raise ValueError("there is no remote that has what is not kept here: set remote.url, or no cache.max_bytes")
+        return cache
 
     @property
     def worker_count(self) -> int:

@@ -6,7 +6,8 @@ import asyncio
 import itertools
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import structlog
@@ -15,13 +16,18 @@ import uvloop
 from gateway.config import Config
 from gateway.processes.link import Lend, Lent, Link, NotLent, Ready, Reload, Settled, Stop, Stopped, Stored, Submit
 from gateway.processes.link import Refusal as Refused
+from gateway.remote import open_client, reading
 from gateway.service import Service
+from gateway.shipping.places import RemotePlaces
 from gateway.store.folder import DataFolder
 from gateway.store.mutations import Committed, Mutation, Mutator
 from gateway.store.segment import Segment
 from gateway.store.shared import SharedState
 from gateway.store.store import Store, StoreSettings
+from registry.space import SpaceKey
 
+RELEASE_SECONDS = 10.0
+"""How long a segment that the owner has deleted may still take room on the disk because this process has it open."""
 _ORPHANED_STATUS = 1
 
 log = structlog.get_logger(__name__)
@@ -46,16 +52,42 @@ async def _serve(
     folder = DataFolder(config.data_dir)
     shared = SharedState.join(folder.shared)
     store = Store.open_for_serving(folder, settings, shared, _RemoteCommitter(owner, shared), _LentBulk(owner, folder))
-    service = Service(config, store)
+    async with _reading_from_afar(config, store):
+        await _answer(Service(config, store), owner, listening)
+    # In a thread: what was cut off may still wait for the owner, whose answer this event loop brings.
+    await asyncio.to_thread(store.close)
+    owner.close()
+
+
+@asynccontextmanager
+async def _reading_from_afar(config: Config, store: Store) -> AsyncIterator[None]:
+    """Read from the configured storage node what is not here, if there is one."""
+    if not config.remote.is_set:
+        yield
+        return
+    releasing = asyncio.create_task(_let_go_of_deleted(store))
+    with closing(RemotePlaces.open(store.folder.remote, read_only=True)) as places:
+        async with (
+            open_client(config, SpaceKey.load_or_create(store.folder.key)) as client,
+            reading(config, store, client, places),
+        ):
+            yield
+    releasing.cancel()
+
+
+async def _let_go_of_deleted(store: Store) -> None:
+    while True:
+        await asyncio.sleep(RELEASE_SECONDS)
+        store.segments.let_go_of_deleted()
+
+
+async def _answer(service: Service, owner: _Owner, listening: list[socket.socket]) -> None:
     owner.reload = service.reload
     await service.start(listening)
     owner.link.send(Ready())
     stop = await owner.stop
     cut_off = await service.stop(stop.seconds, owner.hurry)
     owner.link.send(Stopped(cut_off))
-    # In a thread: what was cut off may still wait for the owner, whose answer this event loop brings.
-    await asyncio.to_thread(store.close)
-    owner.close()
 
 
 class _Owner:

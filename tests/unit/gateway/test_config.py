@@ -79,7 +79,7 @@ def test_every_key_has_a_variable_of_its_own() -> None:
     keys = [key for key in known_keys() if key not in FILE_ONLY]
     variables = [variable_of(key) for key in keys]
     assert variable_of("s3.region") == "MS3T_S3_REGION"
-    assert len(set(variables)) == len(variables) == 29
+    assert len(set(variables)) == len(variables) == 30
     assert FILE_VARIABLE not in variables
     for key in keys:
         default = _value(Config(), key)
@@ -319,3 +319,9 @@ def test_access_keys_are_in_a_private_file_or_nowhere(file: Path) -> None:
     assert len(load_config(file, {}).credentials) == 1
     with pytest.raises(ConfigError, match="variable MS3T_CREDENTIALS: there is no such setting"):
         load_config(None, {"MS3T_CREDENTIALS": "x"})
+
+
+def test_less_can_be_kept_only_where_something_else_has_the_rest() -> None:
+    with pytest.raises(ConfigError, match="no remote"):
+        load_config(None, {"MS3T_CACHE_MAX_BYTES": "0"})
+    assert load_config(None, {"MS3T_CACHE_MAX_BYTES": ""}).cache.max_bytes is None
