@@ -176,7 +176,7 @@ class MemoryWalk:
     walk: Walk
     load: Callable[[Sequence[CID]], list[Node]]
 
-    async def seek(self, start: bytes) -> None:
+    async def seek(self, start: bytes, keys: int = 1, end: bytes | None = None) -> None:
         drive(self.walk.seek(start), self.load)
 
     async def run(self) -> tuple[Sequence[bytes], Sequence[bytes]] | None:
