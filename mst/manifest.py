@@ -1,8 +1,8 @@
 """What a shipment says of itself: which heads of buckets it brings, and which shards one needs besides its own.
 
-Whoever has only the space's DID finds manifests by their *beacon*, a block that is in every shard with a manifest, and
-with them everything else: each names the manifest before it, so together they say of every bucket where it stands and
-of every shard that there is one.  Signing is done elsewhere: here is the form, and which bytes are signed.
+Whoever has only the space's DID finds manifests by their *beacons*, blocks that anybody can compute, and with them
+everything else: each names the manifest before it, so together they say of every bucket where it stands and of every
+shard that there is one.  Signing is done elsewhere: here is the form, and which bytes are signed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ VERSION = 1
 VERSIONINGS = frozenset({"unversioned", "enabled", "suspended"})
 """Whether a bucket keeps the versions of its objects."""
 
-_BEACON_PREFIX = b"ms3t heads of "
 _SIGNATURE_KEY = "sig"
 _DIGEST_BYTES = 32
 _HEAD_FIELDS = 5
@@ -178,9 +177,12 @@ class Manifest:
         return document
 
 
-def beacon(space: str) -> Block:
-    """The block by which the manifests of the space with that DID are found."""
-    return Block.of(RAW, _BEACON_PREFIX + space.encode())
+def beacon(space: str, sequence: int) -> Block:
+    """The block by which the manifest with that number, of the space with that DID, is found.
+
+    Each has its own: no indexer has to tell of all of them at once, however many there are.
+    """
+    return Block.of(RAW, f"ms3t manifest {sequence} of {space}".encode())
 
 
 def _check_head(head: Head) -> None:

@@ -124,14 +124,12 @@ def read(remote: FolderRemote, space: str) -> Shipped:
     blobs = remote.accepted()
     for digest, data in blobs.items():
         assert hashlib.sha256(data).digest() == digest
-    lighthouse = beacon(space)
     known = set(blobs)
     with_manifest: dict[CID, bytes] = {}
     for found in remote.published():
         ((shard, slices),) = found.shards.items()
         _check_index(blobs[shard], slices)
-        if lighthouse.cid.digest in slices:
-            assert isinstance(found.content, CID)
+        if isinstance(found.content, CID):
             with_manifest[found.content] = shard
     shipped = Shipped()
     named: set[bytes] = set(with_manifest.values())
@@ -143,6 +141,7 @@ def read(remote: FolderRemote, space: str) -> Shipped:
         assert blocks[-1][0] == cid
         verify_manifest(made)
         assert made.space == space
+        assert beacon(space, made.sequence).cid == blocks[-2][0]
         decoded.append((made.sequence, cid, made))
     before = None
     for sequence, (found_sequence, cid, made) in enumerate(sorted(decoded, key=lambda one: one[0]), 1):

@@ -25,7 +25,7 @@ def check_node(config: Config, key: SpaceKey) -> Iterator[Result]:
         key: the space's key.
     """
     try:
-        found = asyncio.run(_manifests(config, key))
+        is_known = asyncio.run(_is_known(config, key))
     except ConfigError as error:
         yield fail("storage node", str(error), _ASK.format(did=key.did))
     except NodeUnavailable as error:
@@ -33,14 +33,14 @@ def check_node(config: Config, key: SpaceKey) -> Iterator[Result]:
     except NodeError as error:
         yield fail("storage node", f"{config.remote.url}: {error}", _ASK.format(did=key.did))
     else:
-        shipped = "1 shipment" if found == 1 else f"{found} shipments"
-        yield ok("storage node", f"{config.remote.url} answers, and knows {shipped} of this space")
+        known = "knows shipments of this space" if is_known else "knows no shipment of this space yet"
+        yield ok("storage node", f"{config.remote.url} answers, and {known}")
 
 
-async def _manifests(config: Config, key: SpaceKey) -> int:
-    """How many manifests of the space the node's indexer knows: a question that needs everything to be right."""
+async def _is_known(config: Config, key: SpaceKey) -> bool:
+    """Whether the node's indexer knows of a shipment of the space: a question that needs everything to be right."""
     async with open_client(config, key) as client:
-        return len((await client.locate([beacon(key.did).cid.digest])).indexes)
+        return bool((await client.locate([beacon(key.did, 1).cid.digest])).indexes)
 
 
 def check_shipped(store: Store) -> Iterator[Result]:

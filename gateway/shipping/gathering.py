@@ -129,7 +129,6 @@ class Gatherer:
         self._outbox = outbox
         self._key = key
         self._clock_ms = clock_ms
-        self._beacon = beacon(key.did)
         self._filling = _Filling()
         self._loaded: dict[CID, bytes] = {}
         self._walk: Iterator[Load] | None = None
@@ -259,7 +258,7 @@ class Gatherer:
             shards=tuple(ShardRef(one.digest, one.size_bytes, one.index_digest, one.index_bytes) for one in named),
         )
         block = self._key.sign_manifest(manifest).block()
-        last = self._outbox.write([*filling.pack.blocks, self._beacon], block)
+        last = self._outbox.write([*filling.pack.blocks, beacon(self._key.did, number)], block)
         packs = [replace(one, shipment=number) for one in (*filling.packs, last)]
         heads = tuple(ShippedHead(bucket.instance, bucket.commit, bucket.sequence) for bucket, _ in done)
         return Load(block, heads, (*sealed, *packs), tuple(one.number for one in held))

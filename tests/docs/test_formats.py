@@ -215,7 +215,7 @@ def test_manifest() -> None:
     verify_manifest(Manifest.decode(data))
     assert first_manifest().block().data == data
     assert_stated("manifest.md", "first-manifest", first_manifest().block().cid, len(data))
-    assert f"`{beacon(space_key().did).cid}`" in text_of("manifest.md")
+    assert f"`{beacon(space_key().did, 1).cid}`" in text_of("manifest.md")
 
 
 def test_the_fields_of_a_manifest_stand_in_the_order_of_the_table() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from itertools import groupby
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gateway.node.client import NodeClient, Observed, Piece, Remote, Retries, Service
+from gateway.node.client import NodeClient, Observed, Piece, Remote, Retries, Service, Site
 from gateway.shipping.node_remote import NodeRemote
 from gateway.shipping.shipper import ShipSettings
 from gateway.shipping.shipping import Acknowledge, Shipping
@@ -60,17 +60,18 @@ async def fill(client: StoreClient) -> None:
 
 async def read_back(node: NodeProcess) -> dict[str, tuple[Manifest, dict[bytes, bytes]]]:
     """By each bucket's name: the manifest that brought its head, and every block that the head needs."""
-    lighthouse = beacon(SPACE_KEY.did).cid.digest
     async with client_of(node) as client:
-        known = await client.locate([lighthouse])
-        manifests = []
+        manifests: list[Manifest] = []
         shards: dict[bytes, dict[bytes, Any]] = {}
-        for index in known.indexes.values():
-            shards |= {digest: dict(slices) for digest, slices in index.shards.items()}
+        sites: dict[bytes, Sequence[Site]] = {}
+        while (known := await client.locate([beacon(SPACE_KEY.did, len(manifests) + 1).cid.digest])).indexes:
+            (index,) = known.indexes.values()
             ((shard, slices),) = index.shards.items()
+            shards[shard] = dict(slices)
+            sites |= known.sites
             root = index.content.multihash[2:]
             at = slices[root]
-            (data,) = await client.retrieve([Piece(shard, at.offset, at.length, root)], known.sites)
+            (data,) = await client.retrieve([Piece(shard, at.offset, at.length, root)], sites)
             manifests.append(Manifest.decode(data))
         blocks: dict[bytes, bytes] = {}
         for manifest in manifests:
@@ -82,7 +83,7 @@ async def read_back(node: NodeProcess) -> dict[str, tuple[Manifest, dict[bytes, 
                 blocks |= {block.cid.digest: block.data for block in car.Reader().feed(data)}
         for shard, slices in shards.items():
             pieces = [Piece(shard, at.offset, at.length, digest) for digest, at in slices.items()]
-            blocks |= zip(slices, await client.retrieve(pieces, known.sites), strict=True)
+            blocks |= zip(slices, await client.retrieve(pieces, sites), strict=True)
     newest = {}
     for manifest in sorted(manifests, key=lambda one: one.sequence):
         for head in manifest.heads:
