@@ -76,7 +76,8 @@ def encode(claims: Sequence[Delegation], indexes: Mapping[bytes, bytes]) -> byte
         block = Block.of(DAG_CBOR, indexes[context])
         archives[context] = Link.of_multihash(CAR, multihash(block.cid.digest))
         blocks[archives[context]] = block.data
-    root = Block.of(DAG_CBOR, _root(list(dict.fromkeys(claim.cid for claim in claims)), archives))
+    named = list(dict.fromkeys(claim.cid for claim in claims))
+    root = Block.of(DAG_CBOR, _root(named or None, archives or None))
     return car.encode(root.cid, [*blocks.items(), root])
 
 
@@ -96,15 +97,19 @@ def decode(data: bytes) -> QueryResult:
         raise Malformed(f"query result: {error}") from None
     if _root(claims, indexes) != root:
         raise Malformed("query result: not in canonical form")
-    return QueryResult(tuple(claims), indexes, found.blocks)
+    return QueryResult(tuple(claims or ()), indexes or {}, found.blocks)
 
 
-def _root(claims: Sequence[CID], indexes: Mapping[bytes, Link]) -> bytes:
-    """The root block, with bytes that may not be UTF-8 as keys of a map: what indexers write."""
-    parts = [cbor.head(cbor.MAP, 1), cbor.encode(_TAG), cbor.head(cbor.MAP, bool(claims) + bool(indexes))]
-    if claims:
+def _root(claims: Sequence[CID] | None, indexes: Mapping[bytes, Link] | None) -> bytes:
+    """The root block, with bytes that may not be UTF-8 as keys of a map: what indexers write.
+
+    Some leave out what is empty, which is None here, others write it.
+    """
+    fields = (claims is not None) + (indexes is not None)
+    parts = [cbor.head(cbor.MAP, 1), cbor.encode(_TAG), cbor.head(cbor.MAP, fields)]
+    if claims is not None:
         parts += (_key(_CLAIMS), cbor.encode(claims))
-    if indexes:
+    if indexes is not None:
         parts += (_key(_INDEXES), cbor.head(cbor.MAP, len(indexes)))
         for context, link in indexes.items():
             parts += (_key(context), cbor.encode(link))
@@ -115,10 +120,10 @@ def _key(raw: bytes) -> bytes:
     return cbor.head(cbor.TEXT, len(raw)) + raw
 
 
-def _read_root(data: bytes) -> tuple[list[CID], dict[bytes, Link]]:
+def _read_root(data: bytes) -> tuple[list[CID] | None, dict[bytes, Link] | None]:
     """What `_root` wrote; that the bytes are just those is compared afterwards."""
-    claims: list[CID] = []
-    indexes: dict[bytes, Link] = {}
+    claims: list[CID] | None = None
+    indexes: dict[bytes, Link] | None = None
     _, pos = cbor.read_head(data, 0, cbor.MAP)
     _, pos = cbor.decode_item(data, pos)
     fields, pos = cbor.read_head(data, pos, cbor.MAP)
@@ -131,13 +136,14 @@ def _read_root(data: bytes) -> tuple[list[CID], dict[bytes, Link]]:
             claims = [item for item in value if isinstance(item, CID)]
         else:
             count, pos = cbor.read_head(data, pos, cbor.MAP)
+            indexes = {}
             for _ in range(min(count, MESSAGE_BLOCKS_MAX + 1)):
                 context, pos = _read_key(data, pos)
                 link, pos = cbor.decode_item(data, pos, Link.read)
                 if not isinstance(link, Link):
                     raise FormatError("an index is not a link")
                 indexes[context] = link
-    if len(indexes) > MESSAGE_BLOCKS_MAX or len(claims) > MESSAGE_BLOCKS_MAX:
+    if len(indexes or ()) > MESSAGE_BLOCKS_MAX or len(claims or ()) > MESSAGE_BLOCKS_MAX:
         raise FormatError("too many claims or indexes")
     return claims, indexes
 

@@ -181,6 +181,17 @@ def test_an_answer_to_a_query(seeded: dict[str, bytes], flow: dict[str, Delegati
     assert found.index(b"ctx") == index.decode(seeded["index"])
 
 
+def test_an_empty_answer_of_the_js_library() -> None:
+    """It writes the fields that others leave out when they are empty (@storacha/indexing-service-client 2.6.10)."""
+    found = query.decode(
+        b64decode(
+            "OqJlcm9vdHOB2CpYJQABcRIgh+EiRM9fPdT1plY10Vyspne4iTROgUCqk7IqeAjIMKpndmVyc2lvbgFOAXESIIfhIkTPXz3U9aZW"
+            "NdFcrKZ3uIk0ToFAqpOyKngIyDCqoXZpbmRleC9xdWVyeS9yZXN1bHRAMC4xomZjbGFpbXOAZ2luZGV4ZXOg"
+        )
+    )
+    assert (found.claims, found.indexes) == ((), {})
+
+
 def test_a_request_of_the_js_client(vectors: Path, now: int) -> None:
     found = json.loads((vectors / "ucan_vectors.json").read_text())
     body = b64decode(found["js_request_body_b64"])
