@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --only-binary :all: --require-hashes
 INTEROP := .venv-interop
-INTEROP_JS := tests/interop/clients/js
+INTEROP_JS := tests/interop/clients/js tests/interop/network/js
 INTEROP_PIP := $(INTEROP)/bin/python -m pip --disable-pip-version-check --quiet install
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-header --allow-unsafe \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-annotate \
@@ -29,8 +29,8 @@ serve: $(VENV)/installed ## start the server (ARGS="--listen 127.0.0.1:9000 ..."
 test: $(VENV)/installed-dev ## run every test (ARGS="-k name ...")
 	$(BIN)/python -m pytest -n 2 -q $(ARGS)
 
-interop: $(INTEROP)/installed ## every client that can be installed, and those the machine has
-	$(INTEROP)/bin/python -m pytest -m interop -q tests/interop/clients $(ARGS)
+interop: $(INTEROP)/installed ## other people's clients, and their side of the storage network
+	$(INTEROP)/bin/python -m pytest -m interop -q tests/interop/clients tests/interop/network $(ARGS)
 
 interop-big: $(VENV)/installed-dev ## real clients with gigabytes, thousands of files and many crashes
 	$(BIN)/python -m pytest -m big -q tests/interop $(ARGS)
@@ -59,7 +59,7 @@ lock: $(VENV)/installed-dev ## pin the newest dependencies pyproject.toml allows
 		--output-file requirements-interop.lock pyproject.toml
 
 clean: ## remove what make and the tools made, but no data
-	rm -rf $(VENV) $(INTEROP) $(INTEROP_JS)/node_modules build dist .fuzz .hypothesis .import_linter_cache .mypy_cache \
+	rm -rf $(VENV) $(INTEROP) $(INTEROP_JS:%=%/node_modules) build dist .fuzz .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache
 
 $(VENV)/created:
@@ -86,10 +86,11 @@ $(VENV)/installed-bench: $(VENV)/installed-dev requirements-bench.lock
 	$(INSTALL) -r requirements-bench.lock
 	touch $@
 
-# An environment of its own: s3fs wants another botocore than the aws CLI. The JavaScript clients only where npm is.
-$(INTEROP)/installed: $(VENV)/created requirements-interop.lock pyproject.toml $(INTEROP_JS)/package-lock.json
+# An environment of its own: s3fs wants another botocore than the aws CLI. JavaScript packages only where npm is.
+$(INTEROP)/installed: $(VENV)/created requirements-interop.lock pyproject.toml $(INTEROP_JS:%=%/package-lock.json)
 	$(BIN)/python -m venv $(INTEROP)
 	$(INTEROP_PIP) --only-binary :all: --require-hashes -r requirements-interop.lock
 	$(INTEROP_PIP) --no-deps --no-build-isolation -e .
-	if command -v npm >/dev/null; then npm ci --prefix $(INTEROP_JS) --ignore-scripts --no-audit --no-fund; fi
+	if command -v npm >/dev/null; then for folder in $(INTEROP_JS); do \
+		npm ci --prefix $$folder --ignore-scripts --no-audit --no-fund || exit 1; done; fi
 	touch $@

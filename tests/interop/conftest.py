@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.certificates import Authority
-from tests.servers import Server, running, start_server
+from tests.interop.programs import FROM_THE_MACHINE, Program
+from tests.servers import BIN, Server, running, start_server
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "big: moves gigabytes or thousands of files; runs only when asked for with -m big"
     )
+    config.addinivalue_line("markers", "interop: drives a client that is not ours")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -124,3 +128,29 @@ def bucket(server: Any, s3: Any) -> str:
     name = f"bucket-{next(_bucket_numbers)}"
     s3.create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture(scope="session")
+def absent(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Ends a test whose client is not there: a failure if `make interop` should have installed it."""
+
+    def end(name: str) -> None:
+        if "interop" in pytestconfig.option.markexpr and name not in FROM_THE_MACHINE:
+            pytest.fail(f"{name} is not installed, and `make interop` installs it")
+        pytest.skip(f"{name} is not installed")
+
+    return end
+
+
+@pytest.fixture
+def program(absent: Callable[[str], None], tmp_path: Path) -> Callable[[str], Program]:
+    """Finds a client that is a program; ends the test if it is not there."""
+
+    def find(name: str) -> Program:
+        path = shutil.which(name, path=os.pathsep.join((str(BIN), os.environ["PATH"])))
+        if path is None:
+            absent(name)
+        assert path is not None
+        return Program(path, tmp_path)
+
+    return find

@@ -10,9 +10,6 @@ import importlib
 import importlib.util
 import os
 import random
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +18,6 @@ from typing import Any
 
 import pytest
 
-BIN = Path(sys.executable).parent
-FROM_THE_MACHINE = frozenset(
-    {"aws CLI 2", "docker-registry", "fusermount3", "node", "npm", "restic", "s3fs", "terraform"}
-)
-"""Programs that `make interop` does not install."""
-PROGRAM_SECONDS_MAX = 120
 MIB = 1 << 20
 
 FILES = {
@@ -38,10 +29,6 @@ FILES = {
     "it's (a) ~tilde!*": b"marks",
     "megabyte": random.Random("megabyte").randbytes(MIB + 7),
 }
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "interop: drives a client that is not ours")
 
 WRITTEN = 1_700_000_000
 """When the files were written that clients upload, in seconds since 1970."""
@@ -124,18 +111,6 @@ def environment(endpoint: Endpoint, server: Any, tmp_path: Path, monkeypatch: py
 
 
 @pytest.fixture(scope="session")
-def absent(pytestconfig: pytest.Config) -> Callable[[str], None]:
-    """Ends a test whose client is not there: a failure if `make interop` should have installed it."""
-
-    def end(name: str) -> None:
-        if "interop" in pytestconfig.option.markexpr and name not in FROM_THE_MACHINE:
-            pytest.fail(f"{name} is not installed, and `make interop` installs it")
-        pytest.skip(f"{name} is not installed")
-
-    return end
-
-
-@pytest.fixture(scope="session")
 def python_client(absent: Callable[[str], None]) -> Callable[[str], ModuleType]:
     """Imports a client library; ends the test if it is not there."""
 
@@ -144,49 +119,6 @@ def python_client(absent: Callable[[str], None]) -> Callable[[str], ModuleType]:
         if importlib.util.find_spec(package) is None:
             absent(package)
         return importlib.import_module(name)
-
-    return find
-
-
-@dataclass(frozen=True)
-class Program:
-    """A client that is a program, with the arguments every call has."""
-
-    path: str
-    folder: Path
-    common: tuple[str, ...] = ()
-
-    def with_arguments(self, *common: str) -> Program:
-        return Program(self.path, self.folder, self.common + common)
-
-    def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[bytes]:
-        """The program, started."""
-        command = [self.path, *self.common, *map(str, arguments)]
-        return subprocess.Popen(command, cwd=self.folder, **options)
-
-    def __call__(self, *arguments: str | Path, stdin: bytes = b"", status: int = 0) -> bytes:
-        """What it wrote; it has to exit with ``status``."""
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with self.start(*arguments, **pipes) as process:
-            try:
-                output, errors = process.communicate(stdin, timeout=PROGRAM_SECONDS_MAX)
-            except BaseException:
-                process.kill()
-                raise
-        assert process.returncode == status, (arguments, process.returncode, output[-2000:], errors[-4000:])
-        return output if status == 0 else output + errors
-
-
-@pytest.fixture
-def program(absent: Callable[[str], None], tmp_path: Path) -> Callable[[str], Program]:
-    """Finds a client that is a program; ends the test if it is not there."""
-
-    def find(name: str) -> Program:
-        path = shutil.which(name, path=os.pathsep.join((str(BIN), os.environ["PATH"])))
-        if path is None:
-            absent(name)
-        assert path is not None
-        return Program(path, tmp_path)
 
     return find
 
