@@ -32,7 +32,7 @@ VERSIONINGS = frozenset({"unversioned", "enabled", "suspended"})
 
 _SIGNATURE_KEY = "sig"
 _DIGEST_BYTES = 32
-_HEAD_FIELDS = 5
+_HEAD_FIELDS = 6
 _SHARD_FIELDS = 4
 
 
@@ -42,6 +42,7 @@ class Head(NamedTuple):
     Attributes:
         name: the bucket's name.
         instance: its instance id.
+        created_ms: when it was created, milliseconds since 1970-01-01 UTC.
         commit: its newest commit that the shipment brings.
         versioning: one of ``VERSIONINGS``.
         settings: the documents that are configured for it, by name.
@@ -49,6 +50,7 @@ class Head(NamedTuple):
 
     name: str
     instance: bytes
+    created_ms: int
     commit: CID
     versioning: str
     settings: Mapping[str, bytes]
@@ -59,7 +61,7 @@ class Head(NamedTuple):
 
 
 class ShardRef(NamedTuple):
-    """A shard that no earlier manifest names.
+    """A shard.
 
     Attributes:
         digest: its SHA-256.
@@ -86,7 +88,7 @@ class Manifest:
         prev: the manifest before it, or None for the first.
         heads: the buckets that are new, or stand elsewhere than before.
         drops: instance ids of buckets that are gone.
-        shards: shards that are first named here; the one that the manifest is in is not among them.
+        shards: shards that are first named here; among them the one that ``prev`` is in, for none can name its own.
         signature: ed25519 over `unsigned_bytes`, 64 bytes, or empty while there is none.
 
     Raises:
@@ -186,11 +188,13 @@ def beacon(space: str, sequence: int) -> Block:
 
 
 def _check_head(head: Head) -> None:
-    name, instance, commit, versioning, settings = head
+    name, instance, created_ms, commit, versioning, settings = head
     if not is_text(name, BUCKET_NAME_BYTES_MAX):
         raise FormatError(f"a bucket's name in a manifest must have 1 to {BUCKET_NAME_BYTES_MAX} bytes")
     if not is_instance(instance):
         raise FormatError(f"a bucket's instance in a manifest must have {INSTANCE_BYTES} bytes")
+    if not is_count(created_ms):
+        raise FormatError("the time of a bucket in a manifest is out of range")
     if not is_document(commit):
         raise FormatError("a head of a manifest does not name a DAG-CBOR block")
     if type(versioning) is not str or versioning not in VERSIONINGS:

@@ -146,17 +146,19 @@ def read(remote: FolderRemote, space: str) -> Shipped:
     before = None
     for sequence, (found_sequence, cid, made) in enumerate(sorted(decoded, key=lambda one: one[0]), 1):
         assert (found_sequence, made.prev) == (sequence, before)
+        named_before = {with_manifest[before]} if before else set()
         before = cid
         shipped.manifests.append(made)
         for drop in made.drops:
             shipped.heads = {name: head for name, head in shipped.heads.items() if head.instance != drop}
         shipped.heads.update((head.name, head) for head in made.heads)
         for shard_ref in made.shards:
-            assert shard_ref.digest not in with_manifest.values()
+            assert shard_ref.digest not in with_manifest.values() or shard_ref.digest in named_before
             assert {shard_ref.digest, shard_ref.index_digest} <= known
             assert len(blobs[shard_ref.digest]) == shard_ref.size_bytes
             assert len(blobs[shard_ref.index_digest]) == shard_ref.index_bytes
             named.add(shard_ref.digest)
+        assert named_before <= {shard_ref.digest for shard_ref in made.shards}
     for shard in named:
         shipped.blocks.update((cid.digest, data) for cid, data in _read_car(blobs[shard])[1])
     for head in shipped.heads.values():

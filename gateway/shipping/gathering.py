@@ -26,7 +26,7 @@ from mst.cid import CID, DAG_PB
 from mst.errors import FormatError
 from mst.limits import MANIFEST_BYTES_MAX, PACK_BYTES_MAX
 from mst.manifest import Head, Manifest, ShardRef, beacon
-from registry import shipments
+from registry import shards, shipments
 from registry.database import Database
 from registry.heads import Bucket, ShippedHead
 from registry.shards import Shard
@@ -242,12 +242,13 @@ class Gatherer:
         filling, self._filling = self._filling, _Filling()
         with self._database.read() as connection:
             newest, prev = shipments.newest(connection)
+            before = [one for one in shards.of_shipment(connection, newest) if one.manifest is not None]
         number = newest + 1
         sealed = [
             replace(one, shipment=number if _begin(one) in filling.bulk else None) for one in self._bulk.take_sealed()
         ]
         held = [one for one in filling.bulk.values() if one.number and one.shipment is None]
-        named = [*filling.packs, *(one for one in sealed if one.shipment is not None), *held]
+        named = [*before, *filling.packs, *(one for one in sealed if one.shipment is not None), *held]
         manifest = Manifest(
             space=self._key.did,
             sequence=number,

@@ -203,7 +203,7 @@ def first_manifest() -> Manifest:
     commit = CID.of(DAG_CBOR, first_commit().encode())
     manifest = Manifest(
         space=space_key().did, sequence=1, time_ms=TIME_MS, prev=None,
-        heads=(Head("photos", bytes(range(16)), commit, "unversioned", {}),),
+        heads=(Head("photos", bytes(range(16)), TIME_MS, commit, "unversioned", {}),),
         shards=(ShardRef(sha256(b"shard").digest(), 1048700, sha256(b"index").digest(), 300),),
     )  # fmt: skip
     return space_key().sign_manifest(manifest)

@@ -168,7 +168,7 @@ _COMMIT = Commit(
 )  # fmt: skip
 _MANIFEST = Manifest(
     space="did:key:z6Mk", sequence=7, time_ms=1_790_000_000_000, prev=LINKED,
-    heads=(Head("photos", MD5, LINKED, "enabled", {"tagging": b"\xa0"}),), drops=(MD5,),
+    heads=(Head("photos", MD5, 1, LINKED, "enabled", {"tagging": b"\xa0"}),), drops=(MD5,),
     shards=(ShardRef(bytes(32), 2**28, bytes(32), 300),), signature=bytes(64),
 )  # fmt: skip
 _RECORD = BatchRecord(1, None, 0, 0, 0, bytes(32), (LINKED,), (MD5,))

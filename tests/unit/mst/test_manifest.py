@@ -17,7 +17,7 @@ PREVIOUS = CID.of(DAG_CBOR, b"previous")
 INSTANCE = bytes(range(16))
 SIGNATURE = bytes(range(64))
 SPACE = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp"
-HEAD = Head("photos", INSTANCE, COMMIT, "enabled", {"tagging": b"\xa0"})
+HEAD = Head("photos", INSTANCE, 1_600_000_000_000, COMMIT, "enabled", {"tagging": b"\xa0"})
 SHARD = ShardRef(bytes(32), 2**28, bytes(range(32)), 343)
 FIELDS: dict[str, Any] = {
     "space": SPACE,
@@ -81,17 +81,18 @@ BAD_FIELDS: list[tuple[str, Any]] = [
     ("sig", b""),
     ("heads", None),
     ("heads", {}),
-    ("heads", [list(HEAD)[:4]]),
+    ("heads", [list(HEAD)[:5]]),
     ("heads", [[*HEAD, 1]]),
     ("heads", [["", *HEAD[1:]]]),
     ("heads", [["b" * 256, *HEAD[1:]]]),
     ("heads", [["b", bytes(15), *HEAD[2:]]]),
-    ("heads", [["b", INSTANCE, CID.of(RAW, b"x"), "enabled", {}]]),
-    ("heads", [["b", INSTANCE, COMMIT, "Enabled", {}]]),
-    ("heads", [["b", INSTANCE, COMMIT, "enabled", []]]),
-    ("heads", [["b", INSTANCE, COMMIT, "enabled", {"": b""}]]),
-    ("heads", [["b", INSTANCE, COMMIT, "enabled", {"n" * 256: b""}]]),
-    ("heads", [["b", INSTANCE, COMMIT, "enabled", {"tagging": "text"}]]),
+    ("heads", [["b", INSTANCE, -1, COMMIT, "enabled", {}]]),
+    ("heads", [["b", INSTANCE, 1, CID.of(RAW, b"x"), "enabled", {}]]),
+    ("heads", [["b", INSTANCE, 1, COMMIT, "Enabled", {}]]),
+    ("heads", [["b", INSTANCE, 1, COMMIT, "enabled", []]]),
+    ("heads", [["b", INSTANCE, 1, COMMIT, "enabled", {"": b""}]]),
+    ("heads", [["b", INSTANCE, 1, COMMIT, "enabled", {"n" * 256: b""}]]),
+    ("heads", [["b", INSTANCE, 1, COMMIT, "enabled", {"tagging": "text"}]]),
     ("drops", [bytes(17)]),
     ("drops", b""),
     ("shards", [list(SHARD)[:3]]),

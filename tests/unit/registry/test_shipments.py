@@ -113,7 +113,7 @@ def test_what_differs_from_what_was_published(database: Database, make_bucket: M
         heads.insert_bucket(connection, films)
     found = difference(database)
     assert [bucket for bucket, _ in found.changed] == [films, photos]
-    assert found.changed[0][1] == Head("films", films.instance, films.commit, "unversioned", {})
+    assert found.changed[0][1] == Head("films", films.instance, films.created_ms, films.commit, "unversioned", {})
     ship(database, 1)
     assert difference(database) == ((), ())
     moved = replace(photos, commit=CID.of(DAG_CBOR, b"next"), sequence=2)
@@ -122,8 +122,8 @@ def test_what_differs_from_what_was_published(database: Database, make_bucket: M
         settings.put(connection, instance=films.instance, name="tagging", document=b"t")
     found = difference(database)
     assert [head for _, head in found.changed] == [
-        Head("films", films.instance, films.commit, "unversioned", {"tagging": b"t"}),
-        Head("photos", photos.instance, moved.commit, "unversioned", {}),
+        Head("films", films.instance, films.created_ms, films.commit, "unversioned", {"tagging": b"t"}),
+        Head("photos", photos.instance, photos.created_ms, moved.commit, "unversioned", {}),
     ]
     ship(database, 2)
     with database.write() as connection:
