@@ -83,7 +83,8 @@ def _node(cid: CID, params: TreeParams) -> _Need:
                 yield _node(child, params)
         for value in opened.values:
             entry = Entry.decode(value)
-            yield _file(entry.body)
+            if not version.is_marker(entry):  # a delete marker names the empty object, which nobody stored
+                yield _file(entry.body)
             meta = version.object_meta(entry)
             if isinstance(meta, CID):
                 yield _Need(meta, None)
