@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -23,12 +23,14 @@ _DELETE = sa.delete(claims).where(claims.c.cid == sa.bindparam("of_cid"))
 _EXPIRED = sa.delete(claims).where(claims.c.expires_s <= sa.bindparam("now_s"))
 _GET = sa.select(claims.c.archive).where(claims.c.cid == sa.bindparam("of_cid"))
 _NOT_EXPIRED = sa.or_(claims.c.expires_s.is_(None), claims.c.expires_s > sa.bindparam("now_s"))
+_SPACES: sa.BindParameter[str] = sa.bindparam("of_spaces", expanding=True)
 _FIND = (
     sa.select(claims.c.cid, claims.c.space, claims.c.archive)
     .where(claims.c.content == sa.bindparam("of_content"), claims.c.kind == sa.bindparam("of_kind"), _NOT_EXPIRED)
     .order_by(claims.c.added_s.desc(), claims.c.cid)
     .limit(CLAIMS_MAX)
 )
+_FIND_IN = _FIND.where(claims.c.space.in_(_SPACES))
 _PUBLISHED = [indexes.c.id, indexes.c.digest, indexes.c.space, indexes.c.size, indexes.c.claim]
 _INDEXES_OF_SLICE = (
     sa.select(*_PUBLISHED)
@@ -37,12 +39,14 @@ _INDEXES_OF_SLICE = (
     .order_by(indexes.c.id.desc())
     .limit(INDEXES_MAX)
 )
+_INDEXES_OF_SLICE_IN = _INDEXES_OF_SLICE.where(indexes.c.space.in_(_SPACES))
 _INDEXES_OF_CONTENT = (
     sa.select(*_PUBLISHED)
     .where(indexes.c.content == sa.bindparam("of_content"))
     .order_by(indexes.c.id.desc())
     .limit(INDEXES_MAX)
 )
+_INDEXES_OF_CONTENT_IN = _INDEXES_OF_CONTENT.where(indexes.c.space.in_(_SPACES))
 _INDEX_OF = sa.select(*_PUBLISHED).where(
     indexes.c.digest == sa.bindparam("of_digest"), indexes.c.space == sa.bindparam("of_space")
 )
@@ -128,9 +132,15 @@ def archive(connection: sa.Connection, cid: CID) -> bytes | None:
     return found
 
 
-def find(connection: sa.Connection, content: bytes, kind: Kind, now_s: int) -> list[Claim]:
-    """The claims of that kind about a multihash, the newest first."""
-    rows = connection.execute(_FIND, {"of_content": content, "of_kind": kind, "now_s": now_s})
+def find(
+    connection: sa.Connection, content: bytes, kind: Kind, now_s: int, spaces: Collection[str] = ()
+) -> list[Claim]:
+    """The claims of that kind about a multihash, the newest first; only for ``spaces``, if there are any."""
+    asked = {"of_content": content, "of_kind": kind, "now_s": now_s}
+    if spaces:
+        rows = connection.execute(_FIND_IN, {**asked, "of_spaces": [str(space) for space in spaces]})
+    else:
+        rows = connection.execute(_FIND, asked)
     return [Claim(CID(row.cid), row.space, row.archive) for row in rows]
 
 
@@ -169,17 +179,25 @@ def unpublish(connection: sa.Connection, digest: bytes, space: str) -> None:
         delete(connection, CID(found.claim))
 
 
-def indexes_of_slice(connection: sa.Connection, digest: bytes) -> list[Published]:
-    """The indexes that say where a block or shard is, the newest first."""
-    return _published(connection.execute(_INDEXES_OF_SLICE, {"of_digest": digest}))
+def indexes_of_slice(connection: sa.Connection, digest: bytes, spaces: Collection[str] = ()) -> list[Published]:
+    """The indexes that say where a block or shard is, the newest first; only those of ``spaces``, if there are any."""
+    asked = {"of_digest": digest}
+    return _published(connection, _INDEXES_OF_SLICE_IN if spaces else _INDEXES_OF_SLICE, asked, spaces)
 
 
-def indexes_of_content(connection: sa.Connection, content: bytes) -> list[Published]:
-    """The indexes of what has that multihash, the newest first."""
-    return _published(connection.execute(_INDEXES_OF_CONTENT, {"of_content": content}))
+def indexes_of_content(connection: sa.Connection, content: bytes, spaces: Collection[str] = ()) -> list[Published]:
+    """The indexes of what has that multihash, likewise."""
+    asked = {"of_content": content}
+    return _published(connection, _INDEXES_OF_CONTENT_IN if spaces else _INDEXES_OF_CONTENT, asked, spaces)
 
 
-def _published(rows: Iterable[sa.Row[tuple[object, ...]]]) -> list[Published]:
+def _published(
+    connection: sa.Connection,
+    statement: sa.Select[tuple[int, bytes, str, int, bytes]],
+    asked: Mapping[str, object],
+    spaces: Collection[str],
+) -> list[Published]:
+    rows = connection.execute(statement, {**asked, "of_spaces": [str(space) for space in spaces]} if spaces else asked)
     return [Published(row.id, row.digest, row.space, row.size, CID(row.claim)) for row in rows]
 
 

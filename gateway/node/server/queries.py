@@ -134,10 +134,8 @@ def _look_up(
         found.add(_locations(connection, asked, wanted, now_s))
     if not asked.indexes:
         return
-    by_slice = claims.indexes_of_slice(connection, wanted[2:]) if _is_sha256(wanted) else []
-    for published in claims.unique([by_slice, claims.indexes_of_content(connection, wanted)]):
-        if asked.spaces and published.space not in asked.spaces:
-            continue
+    by_slice = claims.indexes_of_slice(connection, wanted[2:], asked.spaces) if _is_sha256(wanted) else []
+    for published in claims.unique([by_slice, claims.indexes_of_content(connection, wanted, asked.spaces)]):
         data = claims.archive(connection, published.claim)
         if data is not None:
             found.add([Claim(published.claim, published.space, data)])
@@ -173,8 +171,7 @@ def _add_index(
 
 
 def _locations(connection: sa.Connection, asked: Query, content: bytes, now_s: int) -> list[Claim]:
-    found = claims.find(connection, content, "location", now_s)
-    return [claim for claim in found if not asked.spaces or claim.space in asked.spaces]
+    return claims.find(connection, content, "location", now_s, asked.spaces)
 
 
 def _multihash(text: str) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.node.server.claims import INDEXES_MAX
 from mst.block import Block
 from mst.cid import CID, DAG_CBOR, RAW, Link, multihash
 from registry import base58
@@ -216,6 +217,20 @@ def test_indexes_that_are_not_published(client: NodeClient, node: Any) -> None:
     client.store(b"no index")
     assert refused(client.publication(b"no index")) == "InvocationMalformed"
     ok(client.execute(client.publication(ARCHIVE))[0])
+
+
+def test_other_spaces_cannot_crowd_an_index_out(node: Any) -> None:
+    """Anybody who may store here can publish an index that names a block of somebody else."""
+    ours, others = node.client(), node.client(agent=3, space=4)
+    for client, many in ((ours, 1), (others, INDEXES_MAX + 1)):
+        for number in range(many):
+            data = car.encode(BLOCKS[0].cid, [*BLOCKS[:1], Block.of(RAW, b"%d" % number)])
+            archive = Index(NO_CONTENT, {blob_of(data).digest: {BLOCKS[0].cid.digest: Slice(0, 1)}}).encode()
+            client.store(archive)
+            assert ok(client.execute(client.publication(archive))[0]) == {}
+    wanted = multihash(BLOCKS[0].cid.digest)
+    assert len(ours.query(wanted).indexes) == 0, "the answer has room for the newest alone"
+    assert len(ours.query(wanted, spaces=[ours.space.did]).indexes) == 1
 
 
 def test_the_space_publishes_by_itself(client: NodeClient) -> None:
