@@ -54,6 +54,7 @@ class ShippedFirst(Taking):
         self._lock = threading.Lock()
         self._number = 0
         self._withheld: list[_Withheld] = []  # oldest first
+        self._waited = 0  # how many there were when some were answered last
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -82,9 +83,16 @@ class ShippedFirst(Taking):
 
     def shipped(self, mark: int, left_out: frozenset[bytes]) -> None:
         """See `gateway.shipping.shipper.Watch`."""
+        with self._lock:
+            self._waited = len(self._withheld)
         self._answer(
             lambda one: one.number <= mark and one.instance not in left_out, lambda one: _as_shipped(one.outcome)
         )
+
+    def expects_more(self) -> bool:
+        """See `gateway.shipping.shipper.Watch`."""
+        with self._lock:
+            return len(self._withheld) < self._waited
 
     def close(self) -> None:
         """Answer everybody who still waits: nothing more will be shipped by this process."""

@@ -11,6 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -35,6 +36,10 @@ REMIND_SECONDS: Final = 60.0
 """How often the log says again that shipping fails."""
 LOOK_SECONDS: Final = 1.0
 """How often is looked whether there is something to ship."""
+COMPANY_SHARE: Final = 0.25
+COMPANY_SECONDS_MAX: Final = 0.1
+"""How long a shipment waits for those who were answered last to come back with their next changes: such a part of what
+the last shipment took, and no longer than this."""
 AHEAD_SECONDS: Final = 5.0
 """How often is looked for bulk segments to send ahead."""
 AHEAD_BYTES: Final = 64 << 20
@@ -70,6 +75,9 @@ class Watch(Protocol):
 
     def shipped(self, mark: int, left_out: frozenset[bytes]) -> None:
         """All that ``mark`` stands for is on the remote, but for the buckets with these instance ids."""
+
+    def expects_more(self) -> bool:
+        """Whether fewer changes wait than did when something was `shipped` last: who waited for it may come back."""
 
 
 class Shipper:
@@ -118,6 +126,7 @@ class Shipper:
         self._seen = -1
         self._written_before = 0
         self._mark = 0
+        self._took_seconds = 0.0
         self._busy: set[asyncio.Future[Any]] = set()
 
     def want(self) -> None:
@@ -141,12 +150,22 @@ class Shipper:
         if self._settings.at_once:
             await self._wanted.wait()
             self._wanted.clear()
+            await self._company()
             return
         while self._seen == self._commits():
             await asyncio.sleep(LOOK_SECONDS)
         until = time.monotonic() + self._settings.interval_seconds
         while (left := until - time.monotonic()) > 0 and self._written() - self._written_before < self._settings.bytes:
             await asyncio.sleep(min(left, LOOK_SECONDS))
+
+    async def _company(self) -> None:
+        """Let those who were answered last join, who would have to wait for this shipment and the next otherwise."""
+        until = time.monotonic() + min(self._took_seconds * COMPANY_SHARE, COMPANY_SECONDS_MAX)
+        while self._watch is not None and self._watch.expects_more() and (left := until - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._wanted.wait()
+            self._wanted.clear()
 
     async def _until_done(self, work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
         """Repeat ``work`` until it says that it is done; less and less often while it fails."""
@@ -176,9 +195,11 @@ class Shipper:
 
     async def _ship(self) -> bool:
         """One shipment; returns whether there was nothing more to ship."""
+        started = time.monotonic()
         shipment = await asyncio.to_thread(self._ledger.unfinished) or await self._begin()
         if shipment is not None:
             await self._bring(shipment)
+            self._took_seconds = time.monotonic() - started
         if self._gatherer.is_midway:
             return False
         if self._watch is not None:

@@ -69,6 +69,24 @@ def test_an_answer_waits_for_the_shipment_that_brings_it() -> None:
     run(test)
 
 
+def test_who_was_answered_may_come_back() -> None:
+    async def test(first: ShippedFirst) -> None:
+        assert not first.expects_more()
+        one, two = (first.enqueue(DropBucket(name)) for name in "ab")
+        first.shipped(first.mark(), frozenset([bucket("b").instance]))
+        await one
+        assert first.expects_more()
+        again = first.enqueue(DropBucket("a"))
+        assert not first.expects_more()
+        first.shipped(first.mark(), frozenset())
+        await asyncio.gather(two, again)
+        assert first.expects_more()
+        first.shipped(first.mark(), frozenset())
+        assert not first.expects_more()
+
+    run(test)
+
+
 def test_refusals_and_records_do_not_wait() -> None:
     async def test(first: ShippedFirst) -> None:
         with pytest.raises(NoSuchBucket):

@@ -191,6 +191,48 @@ def test_at_most_three_round_trips_for_each_shipment(open_ship: OpenShip, tmp_pa
     asyncio.run(run())
 
 
+def test_clients_that_each_wait_for_their_answer_share_shipments(
+    open_ship: OpenShip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten at once cost the round trips of one: they do not fall apart into some that are shipped and some that wait."""
+    monkeypatch.setattr("gateway.shipping.shipper.COMPANY_SHARE", 1e9)
+    monkeypatch.setattr("gateway.shipping.shipper.COMPANY_SECONDS_MAX", 10.0)
+    clients, rounds = 10, 6
+    under_way = asyncio.Event()
+
+    class FarRemote(FolderRemote):
+        async def upload(self, blobs: Any) -> list[bytes]:
+            under_way.set()
+            await asyncio.sleep(0.02)
+            return await super().upload(blobs)
+
+    async def run() -> None:
+        remote = FarRemote(tmp_path / "remote side")
+        async with open_ship(tmp_path, remote) as ship:
+            await ship.client.make("photos")
+            remote.round_trips.clear()
+            under_way.clear()
+            answered = asyncio.Semaphore(0)
+
+            async def client(number: int) -> None:
+                for turn in range(10 * rounds):
+                    await ship.client.put("photos", b"%d/%d" % (number, turn), b"%d" % turn)
+                    answered.release()
+
+            async with asyncio.TaskGroup() as group:
+                busy = [group.create_task(client(0))]
+                await under_way.wait()
+                busy += [group.create_task(client(number)) for number in range(1, clients)]
+                for _ in range(clients * rounds):
+                    await answered.acquire()
+                shipments = remote.round_trips.count("accept")
+                for one in busy:
+                    one.cancel()
+            assert rounds <= shipments <= rounds + 2
+
+    asyncio.run(run())
+
+
 def test_bytes_shipped_for_each_byte_that_lives(open_ship: OpenShip, tmp_path: Path) -> None:
     """10,000 random keys, shipped twice; indexes and what died in between count too."""
 
