@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from registry.errors import RegistryError
-from registry.schema import SCHEMA_REVISION
+from registry.schema import SCHEMA_REVISION, metadata
 
 FILE_MODE = 0o600
 """The database holds secret keys: only its owner reads it."""
@@ -32,6 +32,8 @@ READ_CONNECTIONS_KEPT = 8
 _SYNCHRONOUS_FULL = 2
 _TABLE_NAMES = sa.text("SELECT name FROM sqlite_master WHERE type = 'table'")
 _VERSION = sa.text("SELECT version_num FROM alembic_version")
+_VERSIONS = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
+"""As Alembic makes it, where it writes down the migration that a database stands at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +41,17 @@ class Schema:
     """What a database is made by.
 
     Attributes:
+        tables: what a new database gets, and what the newest migration leaves behind.
         revision: the newest migration this release knows.
         migrations: the folder that Alembic finds them in.
     """
 
+    tables: sa.MetaData
     revision: str
     migrations: Path
 
 
-REGISTRY = Schema(SCHEMA_REVISION, Path(__file__).parent / "migrations")
+REGISTRY = Schema(metadata, SCHEMA_REVISION, Path(__file__).parent / "migrations")
 """The gateway's."""
 
 
@@ -304,6 +308,11 @@ def _revision(connection: sa.Connection) -> str | None:
 def _migrate(path: Path, connection: sa.Connection, schema: Schema) -> None:
     revision = _revision(connection)
     if revision == schema.revision:
+        return
+    if revision is None:  # without Alembic, and without the migrations one by one: a first start takes half as long
+        schema.tables.create_all(connection, checkfirst=False)
+        _VERSIONS.create(connection, checkfirst=False)
+        connection.execute(_VERSIONS.insert().values(version_num=schema.revision))
         return
     _require_known(path, revision, schema)
     from registry.migrations import runner  # late, here and below, because it is slow: see there

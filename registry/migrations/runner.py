@@ -1,5 +1,5 @@
 """Running the migrations that are shipped with a schema; apart from `registry.database` because importing Alembic
-takes longer than all else a short command does, and only an old or new database needs it.
+takes longer than all else a short command does, and only an old database needs it.
 """
 
 from __future__ import annotations

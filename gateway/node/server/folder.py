@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from gateway.node.server.schema import SCHEMA_REVISION
+from gateway.node.server.schema import SCHEMA_REVISION, metadata
 from gateway.store.folder import OwnedFolder
 from registry.database import Database, Schema
 from registry.key_file import FileKey
 
-SCHEMA = Schema(SCHEMA_REVISION, Path(__file__).parent / "migrations")
+SCHEMA = Schema(metadata, SCHEMA_REVISION, Path(__file__).parent / "migrations")
 
 
 class NodeKey(FileKey):

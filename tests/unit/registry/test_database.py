@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from alembic.migration import MigrationContext
 from registry import database as database_module
 from registry import settings, state
 from registry.database import (
+    REGISTRY,
     Database,
     DatabaseBusy,
     DatabaseError,
@@ -31,8 +33,11 @@ from registry.database import (
 from registry.heads import Bucket, insert_bucket, load_all
 from registry.migrations import runner
 from registry.schema import SCHEMA_REVISION, metadata
+from tests.schemas import shape_of
 
 MakeBucket = Callable[..., Bucket]
+
+VERSION = sa.text("SELECT version_num FROM alembic_version")
 
 
 def test_a_commit_is_durable_before_it_returns(database: Database) -> None:
@@ -96,14 +101,23 @@ def test_only_the_owner_can_read_the_files(path: Path, existing_mode: int | None
 
 def test_the_migrations_end_at_the_schema_of_the_code(database: Database) -> None:
     assert runner.newest() == SCHEMA_REVISION
-    with database.read() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+    with sa.create_engine("sqlite://").begin() as migrated, database.read() as made:
+        runner.upgrade(migrated)
+        context = MigrationContext.configure(migrated, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+        assert shape_of(migrated) == shape_of(made)
+        assert migrated.execute(VERSION).all() == made.execute(VERSION).all() == [(SCHEMA_REVISION,)]
 
 
-def test_an_older_database_is_migrated_with_what_is_in_it(path: Path, make_bucket: MakeBucket) -> None:
+def test_a_new_database_needs_no_migration(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(runner, "upgrade")
+    Database.open(path).close()
+
+
+def _make_older(path: Path, bucket: Bucket) -> None:
+    """A database as the first release made it, with a bucket in it."""
     with closing(Database.open(path)) as database, database.write() as connection:
-        insert_bucket(connection, make_bucket())
+        insert_bucket(connection, bucket)
         for later in (
             "DROP TABLE bucket_settings", "DROP TABLE completions",
             "ALTER TABLE buckets DROP COLUMN versions", "ALTER TABLE buckets DROP COLUMN versioning",
@@ -112,6 +126,10 @@ def test_an_older_database_is_migrated_with_what_is_in_it(path: Path, make_bucke
         ):  # fmt: skip
             connection.execute(sa.text(later))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+
+
+def test_an_older_database_is_migrated_with_what_is_in_it(path: Path, make_bucket: MakeBucket) -> None:
+    _make_older(path, make_bucket())
     with pytest.raises(DatabaseError, match="has schema 0001"):
         Database.open(path, read_only=True)
     with closing(Database.open(path)) as database, database.write() as connection:
@@ -186,21 +204,40 @@ def test_a_failed_transaction_leaves_nothing(database: Database, make_bucket: Ma
         assert load_all(connection) == []
 
 
-def test_a_half_done_migration_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "upgrade", _upgrade_and_fail(runner.upgrade))
+def test_a_half_made_database_is_empty(path: Path) -> None:
+    tables = sa.MetaData()
+    sa.Table("first", tables, sa.Column("a", sa.Integer))
+    sa.event.listen(tables, "after_create", _fail)
+    with pytest.raises(ZeroDivisionError):
+        Database.open(path, schema=replace(REGISTRY, tables=tables))
+    assert _tables(path) == []
+
+
+def test_a_half_done_migration_leaves_the_old_schema(
+    path: Path, make_bucket: MakeBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _make_older(path, make_bucket())
+    before = _tables(path)
+    upgrade = runner.upgrade
+
+    def upgrade_and_fail(connection: sa.Connection, migrations: Path) -> None:
+        upgrade(connection, migrations)
+        assert connection.execute(VERSION).all() == [(SCHEMA_REVISION,)]
+        _fail()
+
+    monkeypatch.setattr(runner, "upgrade", upgrade_and_fail)
     with pytest.raises(ZeroDivisionError):
         Database.open(path)
-    connection = sqlite3.connect(path)
-    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
-    connection.close()
+    assert _tables(path) == before
 
 
-def _upgrade_and_fail(upgrade: Callable[[sa.Connection, Path], None]) -> Callable[[sa.Connection, Path], None]:
-    def fail(connection: sa.Connection, migrations: Path) -> None:
-        upgrade(connection, migrations)
-        raise ZeroDivisionError
+def _fail(*_: object, **__: object) -> None:
+    raise ZeroDivisionError
 
-    return fail
+
+def _tables(path: Path) -> list[Any]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT * FROM sqlite_master").fetchall()
 
 
 def test_reads_see_one_snapshot_and_never_wait(database: Database) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
@@ -25,16 +27,16 @@ from registry.database import DatabaseError
 from registry.key_file import KeyFileError
 from registry.migrations import runner
 from tests.node_client import blob_of
+from tests.schemas import shape_of
 
 
 def test_the_migrations_end_at_the_schema_of_the_code(tmp_path: Path) -> None:
     assert runner.newest(SCHEMA.migrations) == SCHEMA_REVISION
-    database = NodeFolder(tmp_path).open_database()
-    try:
-        with database.write() as connection:
-            assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    finally:
-        database.close()
+    engine = sa.create_engine("sqlite://")
+    with closing(NodeFolder(tmp_path).open_database()) as database, database.read() as made, engine.begin() as migrated:
+        runner.upgrade(migrated, SCHEMA.migrations)
+        assert compare_metadata(MigrationContext.configure(migrated), metadata) == []
+        assert shape_of(migrated) == shape_of(made)
 
 
 def test_a_gateways_database_is_not_the_nodes(tmp_path: Path) -> None:
