@@ -7,6 +7,7 @@ Hypothesis's effort.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +26,10 @@ from tests.signing import SignedRequest
 REPOSITORY = Path(__file__).resolve().parents[1]
 THIRD_PARTY = REPOSITORY.parent / "shared" / "vectors" / "third-party"
 """Vectors that others published, kept beside the checkout and not in it."""
+
+# Tests start hundreds of processes: each would compile the project anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # No deadline: a shared or slow machine is not a failure of the code.
 settings.register_profile("ci", max_examples=100, deadline=None)

@@ -15,9 +15,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from mst.limits import CHUNK_BYTES, KIB, MIB, TREE_BITS_MAX
 from registry.credentials import Credential, check_display_name, configured
-from registry.ucan import archive
-from registry.ucan.did import DID
-from registry.ucan.errors import UcanError
 
 GIB: Final = 1024 * MIB
 TIB: Final = 1024 * GIB
@@ -156,9 +153,14 @@ def _url(value: object) -> str:
 
 def _did(value: object) -> str:
     """A did:key; the empty text is none."""
+    if value == "":
+        return ""
+    from registry.ucan.did import DID
+    from registry.ucan.errors import UcanError
+
     try:
-        if value == "" or (isinstance(value, str) and DID.parse(value).is_key):
-            return str(value)
+        if isinstance(value, str) and DID.parse(value).is_key:
+            return value
     except UcanError as error:
         raise ValueError(f"must be a did:key: {error}") from None
     raise ValueError("must be a did:key, which the node says of itself")
@@ -168,9 +170,13 @@ def _proof(value: object) -> str:
     """A delegation as text; the empty text is none."""
     if not isinstance(value, str):
         raise ValueError("must be text")
+    if value == "":
+        return ""
+    from registry.ucan import archive
+    from registry.ucan.errors import UcanError
+
     try:
-        if value:
-            archive.from_text(value)
+        archive.from_text(value)
     except UcanError as error:
         raise ValueError(f"must be what `ms3t node grant` prints, whole: {error}") from None
     return value
