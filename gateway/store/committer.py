@@ -235,4 +235,5 @@ def _settle(settled: list[tuple[asyncio.Future[Committed], Outcome]]) -> None:
             else:
                 future.set_result(outcome)
 
-    settled[0][0].get_loop().call_soon_threadsafe(answer_all)
+    with suppress(RuntimeError):  # the loop is closed: the server has stopped without waiting for this
+        settled[0][0].get_loop().call_soon_threadsafe(answer_all)

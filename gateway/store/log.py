@@ -31,8 +31,11 @@ class CommitLog:
 
     def append(
         self, blocks: Sequence[Block], commits: Sequence[CID], drops: Sequence[bytes] = ()
-    ) -> None:
+    ) -> int:
         """Append one batch; its blocks are durable and readable when this returns.
+
+        Returns:
+            The number of the segment that it is in.
 
         Raises:
             StoreFull: no room; the log is as it was.
@@ -53,6 +56,7 @@ class CommitLog:
         segment.sync()
         record = Chain(chain.sequence + 1, batch.record)
         self._index.add(segment.number, batch.places, segment.size, record)
+        return segment.number
 
     def forget(self, segments: Collection[int]) -> None:
         """Take ``segments`` out of the index, durably, and append to none of them any more.

@@ -112,7 +112,7 @@ class Preparer:
         self._log = commit_log
         self._key = key
         self._clock_ms = clock_ms
-        self._needed_again: set[int] = set()
+        self._needed_since: set[int] = set()
 
     def prepare(self, mutations: Sequence[Mutation], heads: Mapping[str, Bucket]) -> Prepared:
         """Evaluate ``mutations`` in order against the buckets in ``heads``, and make durable what they lead to.
@@ -134,7 +134,7 @@ class Preparer:
             case MarkShipped() as mark:
                 return Prepared([None], records=[(0, mark.record)], shipped=mark.heads)
             case Survey():
-                self._needed_again.clear()
+                self._needed_since.clear()
                 prepared = Prepared([Committed(None, value=tuple(heads.values()))])
             case DropSegments() as drop:
                 prepared = self._drop_segments(drop)
@@ -176,7 +176,7 @@ class Preparer:
         if prepared.moves:
             # Equal bodies are common and large; a node that was there before is rare and small: written again unseen.
             unstored = [body for cid, body in bodies.items() if not self._is_stored(cid)]
-            self._log.append(unstored + nodes, [move.bucket_after.commit for move in prepared.moves])
+            self._append(unstored + nodes, [move.bucket_after.commit for move in prepared.moves])
         for place, mutation in enumerate(mutations):
             if isinstance(mutation, Record):
                 prepared.records.append((place, mutation.write))
@@ -208,11 +208,15 @@ class Preparer:
         segment = self._blocks.segment_of(cid)
         if segment is None or not self._blocks.holds_intact(cid):
             return False
-        self._needed_again.add(segment)
+        self._needed_since.add(segment)
         return True
 
+    def _append(self, blocks: Sequence[Block], commits: Sequence[CID], drops: Sequence[bytes] = ()) -> None:
+        """Append a batch to the log; what it is in must not be dropped by who has not seen it."""
+        self._needed_since.add(self._log.append(blocks, commits, drops))
+
     def _drop_segments(self, drop: DropSegments) -> Prepared:
-        numbers = drop.numbers - self._needed_again
+        numbers = drop.numbers - self._needed_since
         self._log.forget(numbers)
         return Prepared([Committed(None, value=numbers)])
 
@@ -247,7 +251,7 @@ class Preparer:
         )  # fmt: skip
         bucket, block = self._sign(bucket, None, now_ms)
         empty = Block(tree.EMPTY_ROOT, tree.EMPTY_BLOCK)
-        self._log.append([empty, block], [block.cid])
+        self._append([empty, block], [block.cid])
         return Prepared([Committed(bucket)], created=bucket, creation=make.record)
 
     def _drop_bucket(self, drop: DropBucket, heads: Mapping[str, Bucket]) -> Prepared:
@@ -256,7 +260,7 @@ class Preparer:
             return Prepared([NoSuchBucket(drop.bucket)])
         if bucket.objects or bucket.versions is not None:
             return Prepared([BucketNotEmpty(drop.bucket)])
-        self._log.append([], [], [bucket.instance])
+        self._append([], [], [bucket.instance])
         return Prepared([Committed(bucket)], dropped=bucket)
 
 

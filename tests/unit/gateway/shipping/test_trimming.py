@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -200,6 +201,22 @@ def test_what_is_needed_again_stays(open_ship: OpenShip, tmp_path: Path) -> None
             await client.put("b", b"equal", b"old")
             assert (await client.store.own_committer.submit(DropSegments(numbers))).value == frozenset()
             assert await _contents(client) == dict.fromkeys((b"old", b"copy", b"equal"), b"old")
+
+    asyncio.run(run())
+
+
+def test_what_was_written_meanwhile_stays(open_ship: OpenShip, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with _trimmed(open_ship, tmp_path) as (ship, _, _):
+            client = ship.client
+            committer = client.store.own_committer
+            await client.make("b")
+            for write in (partial(client.put, "b", b"new", b"new"), partial(client.make, "other")):
+                await committer.submit(Survey())
+                numbers = frozenset(client.store.segments.numbers)
+                await write()
+                assert (await committer.submit(DropSegments(numbers))).value == frozenset()
+            assert await _contents(client) == {b"new": b"new"}
 
     asyncio.run(run())
 
