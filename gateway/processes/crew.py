@@ -13,6 +13,7 @@ import structlog
 
 from gateway.listener import CUT_OFF_SECONDS
 from gateway.processes.link import (
+    GivenBack,
     Lend,
     Lent,
     Link,
@@ -171,6 +172,8 @@ class _Member:
             case Lend():
                 lending = self._loop.run_in_executor(None, self._bulk.lend)
                 lending.add_done_callback(lambda done: self._lend(message.ticket, done))
+            case GivenBack():
+                self._bulk.give_back(self._lent.pop(message.number))
             case Ready():
                 self.ready.set_result(True)
             case Stopped():

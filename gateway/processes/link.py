@@ -105,11 +105,17 @@ class Lend(NamedTuple):
 
 
 class Lent(NamedTuple):
-    """The owner lends the segment of that number and length in bytes, for as long as the worker lives."""
+    """The owner lends the segment of that number and length in bytes, until it is given back or the worker ends."""
 
     ticket: int
     number: int
     size: int
+
+
+class GivenBack(NamedTuple):
+    """The worker writes to a lent segment no more."""
+
+    number: int
 
 
 class NotLent(NamedTuple):

@@ -95,11 +95,14 @@ class BulkSource(Protocol):
     """Where a pool's segments come from, and who is told what is in them."""
 
     def lend(self) -> Segment:
-        """A bulk segment that nobody else writes to, for the rest of this process.
+        """A bulk segment that nobody else writes to until it is given back.
 
         Raises:
             StoreFull, StoreReadOnly: there is none, and none can be made.
         """
+
+    def give_back(self, segment: Segment) -> None:
+        """Nobody here writes to ``segment`` any more, which is whole and not full."""
 
     def stored(self, segment: Segment, places: Sequence[tuple[bytes, int, int]]) -> None:
         """Make the blocks (digest, offset, length) of a durable batch that ends at ``segment.size`` readable."""
@@ -133,17 +136,17 @@ class OwnedBulk:
             self._lent.add(segment.number)
             return segment
 
+    def give_back(self, segment: Segment) -> None:
+        """See `BulkSource`."""
+        with self._lock:
+            self._lent.discard(segment.number)
+            self._idle.append(segment)
+
     def retire(self, number: int) -> bool:
-        """Never lend a segment again; returns whether nobody has it, or only who will not write to it any more."""
+        """Lend a segment no more; returns whether nobody has it, or only who will not write to it any more."""
         with self._lock:
             self._idle = [segment for segment in self._idle if segment.number != number]
             return number not in self._lent or self._index.end(number) >= self._segment_bytes
-
-    def take_back(self, number: int) -> bool:
-        """Whoever was lent a segment has given it up; returns True."""
-        with self._lock:
-            self._lent.discard(number)
-            return True
 
     def stored(self, segment: Segment, places: Sequence[tuple[bytes, int, int]]) -> None:
         """See `BulkSource`."""
@@ -156,11 +159,13 @@ class BulkPool:
     Args:
         source: where more come from.
         segment_bytes: a segment that has reached this many bytes is not written to again.
+        keep: have the next upload go on in a segment without asking for it; else it is given back after each.
     """
 
-    def __init__(self, source: BulkSource, segment_bytes: int):
+    def __init__(self, source: BulkSource, segment_bytes: int, *, keep: bool = True):
         self.source = source
         self._segment_bytes = segment_bytes
+        self._keep = keep
         self._lock = threading.Lock()
         self._idle: list[Segment] = []
 
@@ -174,15 +179,12 @@ class BulkPool:
             segment = self._idle.pop() if self._idle else None
         return BulkWriter(self, segment or self.source.lend())
 
-    def retire(self, number: int) -> bool:
-        """Give up a segment; returns whether it was idle."""
-        with self._lock:
-            found = [segment for segment in self._idle if segment.number == number]
-            self._idle = [segment for segment in self._idle if segment.number != number]
-            return bool(found)
-
     def give_back(self, segment: Segment) -> None:
         """Make ``segment`` available again, unless it is full."""
-        if segment.size < self._segment_bytes and not segment.poisoned:
-            with self._lock:
-                self._idle.append(segment)
+        if segment.size >= self._segment_bytes or segment.poisoned:
+            return
+        if not self._keep:
+            self.source.give_back(segment)
+            return
+        with self._lock:
+            self._idle.append(segment)

@@ -54,6 +54,8 @@ class StoreSettings:
         reserve_free_bytes: room that uploads leave on the disk, so that deletes and commits still work.
         node_cache_bytes: memory for decoded tree nodes.
         threads: threads that hash, read and write.
+        keep_bulk: whether a process that serves beside the owner keeps a bulk segment after an upload for the next one;
+            what it keeps cannot be dropped.
     """
 
     segment_bytes: int = 1 << 30
@@ -61,6 +63,7 @@ class StoreSettings:
     reserve_free_bytes: int = 64 << 20
     node_cache_bytes: int = 64 << 20
     threads: int = 8
+    keep_bulk: bool = True
 
 
 def clock_ms() -> int:
@@ -188,7 +191,7 @@ class Store:
         store.findings = findings
         bulk = OwnedBulk(segments, index, settings.segment_bytes)
         store._own_bulk = bulk
-        store._bulk = BulkPool(bulk, settings.segment_bytes)
+        store._bulk = BulkPool(bulk, settings.segment_bytes, keep=False)
         committer = Committer(
             database=database,
             blocks=store.blocks,
@@ -235,7 +238,7 @@ class Store:
                 folder, settings, opened.pop_all(), database=database, segments=segments, index=index, heads=shared
             )
         store._committer = mutator
-        store._bulk = BulkPool(bulk_source, settings.segment_bytes)
+        store._bulk = BulkPool(bulk_source, settings.segment_bytes, keep=settings.keep_bulk)
         return store
 
     @classmethod
@@ -309,9 +312,7 @@ class Store:
 
     def retire_bulk(self, number: int) -> bool:
         """Lend and write to a bulk segment no more; returns whether nobody does who could go on."""
-        if self._own_bulk is None or self._bulk is None:
-            return False
-        return self._own_bulk.retire(number) or (self._bulk.retire(number) and self._own_bulk.take_back(number))
+        return self._own_bulk is not None and self._own_bulk.retire(number)
 
     @property
     def size_bytes(self) -> int:
