@@ -273,6 +273,7 @@ class CacheSection(Section):
 
     node_bytes: Size = Field(default=64 * MIB, ge=1 * MIB, le=1 * TIB)
     max_bytes: Annotated[Annotated[int, Field(ge=0, le=1024 * TIB)] | None, BeforeValidator(_size_or_none)] = None
+    trim_seconds: Seconds = Field(default=10, ge=0.01, le=3600)
 
 
 class RemoteSection(Section):

@@ -27,8 +27,6 @@ from registry import shards
 from registry.errors import RegistryError
 from registry.heads import Bucket
 
-LOOK_SECONDS: Final = 10.0
-"""How often is looked how much there is."""
 CACHE_SHARE: Final = 0.5
 """What part of the bytes fetched blocks may keep while segments want them all."""
 
@@ -43,13 +41,17 @@ class Trimmer:
         places: where blocks lie on the node.
         cache: fetched blocks, if any are kept.
         bytes_max: how much segments and cache may take together.
+        seconds: how often is looked how much there is.
     """
 
-    def __init__(self, store: Store, places: RemotePlaces, cache: BlockCache | None, bytes_max: int):
+    def __init__(
+        self, store: Store, places: RemotePlaces, cache: BlockCache | None, bytes_max: int, seconds: float = 10.0
+    ):
         self._store = store
         self._places = places
         self._cache = cache
         self._bytes_max = bytes_max
+        self._seconds = seconds
 
     async def run(self) -> None:
         """Trim again and again, until cancelled."""
@@ -58,7 +60,7 @@ class Trimmer:
                 await self.trim()
             except (StoreError, RegistryError, FormatError, OSError) as error:
                 log.warning("local copies are not trimmed for now", reason=str(error))
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self._seconds)
 
     async def trim(self) -> None:
         """Drop the oldest segments that may go, then the cached blocks that were not used for longest, as needed.

@@ -79,7 +79,7 @@ def test_every_key_has_a_variable_of_its_own() -> None:
     keys = [key for key in known_keys() if key not in FILE_ONLY]
     variables = [variable_of(key) for key in keys]
     assert variable_of("s3.region") == "MS3T_S3_REGION"
-    assert len(set(variables)) == len(variables) == 30
+    assert len(set(variables)) == len(variables) == 31
     assert FILE_VARIABLE not in variables
     for key in keys:
         default = _value(Config(), key)
