@@ -22,7 +22,7 @@ from gateway.file_limit import raise_file_limit
 from gateway.processes import worker
 from gateway.processes.crew import Crew
 from gateway.processes.nursery import Nursery
-from gateway.remote import cache_of, open_client, reading
+from gateway.remote import cache_of, open_client, reading, reading_beside
 from gateway.service import Service
 from gateway.shipping.node_remote import NodeRemote
 from gateway.shipping.places import RemotePlaces
@@ -151,7 +151,8 @@ class Gateway:
         """Ship to the configured storage node, and read there what is not here, if one is."""
         config = self._config
         if not config.remote.is_set:
-            yield
+            async with reading_beside(config, self._store, read_only=False):
+                yield
             return
         settings = ShipSettings(config.ship.interval_seconds, config.ship.bytes, at_once=config.ack == "remote")
         acknowledge = Acknowledge(config.ship.timeout_seconds) if config.ack == "remote" else None
@@ -166,11 +167,12 @@ class Gateway:
     @asynccontextmanager
     async def _trimming(self, places: RemotePlaces) -> AsyncIterator[None]:
         """Keep local copies within what is configured."""
-        bytes_max = self._config.cache.max_bytes
-        if bytes_max is None:
+        cache = self._config.cache
+        if cache.max_bytes is None:
             yield
             return
-        trimmer = Trimmer(self._store, places, cache_of(self._config, self._store), bytes_max)
+        kept = cache_of(self._config, self._store)
+        trimmer = Trimmer(self._store, places, kept, cache.max_bytes, cache.trim_seconds)
         task = asyncio.create_task(trimmer.run())
         try:
             yield
@@ -228,6 +230,7 @@ def _store_settings(config: Config) -> StoreSettings:
         inline_body_bytes=config.store.inline_body_bytes,
         reserve_free_bytes=config.store.reserve_free_bytes,
         node_cache_bytes=config.cache.node_bytes,
+        keep_bulk=config.cache.max_bytes is None,
     )
 
 

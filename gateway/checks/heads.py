@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.checks.result import Result, fail, ok
-from gateway.store.errors import StoreError
+from gateway.store.errors import RemoteUnavailable, StoreError
 from gateway.store.store import Store
 from mst.commit import Commit
 from mst.errors import MstError
@@ -15,6 +15,7 @@ from registry.heads import Bucket
 from registry.space import verify_commit
 
 _RESTORE = "stop the server and restore the data folder from a backup"
+_ASK_NODE = "look that the server's configuration is read, with its remote, and that the storage node runs"
 
 
 def check_segments(store: Store) -> Iterator[Result]:
@@ -36,10 +37,13 @@ def check_heads(store: Store, space: str | None) -> Iterator[Result]:
     buckets = store.buckets()
     bad = 0
     for bucket in buckets:
-        reason = _why_bad(store, bucket, space)
+        try:
+            reason, todo = _why_bad(store, bucket, space), _RESTORE
+        except RemoteUnavailable as error:
+            reason, todo = str(error), _ASK_NODE
         if reason:
             bad += 1
-            yield fail("heads", f"bucket {bucket.name}: {reason}", _RESTORE)
+            yield fail("heads", f"bucket {bucket.name}: {reason}", todo)
     if not bad:
         count = "1 bucket" if len(buckets) == 1 else f"{len(buckets)} buckets"
         yield ok("heads", f"{count}, every head is there and its signature is right")
@@ -52,6 +56,8 @@ def _why_bad(store: Store, bucket: Bucket, space: str | None) -> str:
         for root in (bucket.tree, bucket.versions):
             if root is not None:
                 store.blocks.node(TreeParams(bucket.bits, bucket.salt), root)
+    except RemoteUnavailable:
+        raise
     except (StoreError, RegistryError, MstError) as error:
         return str(error)
     if space is not None and commit.space != space:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 import click
@@ -10,9 +9,8 @@ import click
 from gateway.cli.failure import ExitCode, Failure, Verb
 from gateway.cli.options import as_json, at_commit, configured
 from gateway.cli.output import key_text, show_json, time_json
-from gateway.cli.reading import bucket_at, open_store, split_path
+from gateway.cli.reading import Opened, bucket_at, open_store, split_path
 from gateway.config import Config
-from gateway.store.store import Store
 from mst.entry import Entry
 
 WINDOW_BYTES = 1 << 30
@@ -39,9 +37,9 @@ def verb(path: str, at: str | None, config: Config, as_json: bool) -> None:
     name, key = split_path(path)
     if not key:
         raise click.UsageError(f"{path!r} names no object: write BUCKET/KEY")
-    with open_store(config.data_dir) as store:
-        bucket = bucket_at(store, name, at)
-        entry = asyncio.run(store.get(bucket, key))
+    with open_store(config) as opened:
+        bucket = bucket_at(opened.store, name, at)
+        entry = opened.loop.run(opened.store.get(bucket, key))
         if entry is None:
             raise Failure(
                 f"bucket {name} has no object {key_text(key)}: `ms3t ls {name}` shows what it has",
@@ -50,7 +48,7 @@ def verb(path: str, at: str | None, config: Config, as_json: bool) -> None:
         if as_json:
             show_json({"bucket": name, "key": key.decode(), **_facts(entry)})
         else:
-            asyncio.run(_write(store, entry))
+            _write(opened, entry)
 
 
 def _facts(entry: Entry) -> dict[str, str | int]:
@@ -62,10 +60,10 @@ def _facts(entry: Entry) -> dict[str, str | int]:
     }
 
 
-async def _write(store: Store, entry: Entry) -> None:
+def _write(opened: Opened, entry: Entry) -> None:
     out = sys.stdout.buffer
     for start in range(0, entry.size, WINDOW_BYTES):
         stop = min(start + WINDOW_BYTES, entry.size)
-        async for piece in store.read_body(entry, start, stop):
+        for piece in opened.loop.iterate(opened.store.read_body(entry, start, stop)):
             out.write(piece)
     out.flush()

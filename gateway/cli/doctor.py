@@ -18,11 +18,11 @@ from gateway.checks.result import Result, fail, ok, warn
 from gateway.cli.failure import ExitCode, Verb
 from gateway.cli.options import CONFIG_OPTION, DATA_DIR_OPTION, as_json
 from gateway.cli.output import print_table, printable, show_json
+from gateway.cli.reading import look_into
 from gateway.config import Config, ConfigError, load_config
 from gateway.endpoint import local_host, read_running
 from gateway.store.errors import StoreError
 from gateway.store.folder import DataFolder
-from gateway.store.store import Store, StoreSettings
 from registry.errors import RegistryError
 from registry.key_file import KeyFileError
 from registry.space import SpaceKey
@@ -84,18 +84,14 @@ def _examine_folder(config: Config) -> Iterator[Result]:
     yield from folder.check_keys(data, len(config.credentials))
     newest_ms: int | None = None
     try:
-        store = Store.open_for_reading(data, StoreSettings())
+        with look_into(data, config) as opened:
+            yield from heads.check_segments(opened.store)
+            yield from heads.check_heads(opened.store, _space(data))
+            newest_ms = max((bucket.head_time_ms for bucket in opened.store.buckets()), default=None)
+            if config.remote.is_set:
+                yield from remote.check_shipped(opened.store)
     except (StoreError, RegistryError) as error:
         yield fail("store", str(error), "start the server once; if it cannot start, restore a backup")
-    else:
-        try:
-            yield from heads.check_segments(store)
-            yield from heads.check_heads(store, _space(data))
-            newest_ms = max((bucket.head_time_ms for bucket in store.buckets()), default=None)
-            if config.remote.is_set:
-                yield from remote.check_shipped(store)
-        finally:
-            store.close()
     if config.remote.is_set and (key := _key(data)) is not None:
         yield from remote.check_node(config, key)
     yield machine.check_clock(newest_ms)

@@ -58,24 +58,28 @@ def verb(bucket: str, number: int, config: Config, as_json: bool) -> None:
       ms3t log photos
       ms3t log photos -n 1 --json
     """
-    with open_store(config.data_dir) as store:
-        head = store.bucket(bucket)
-        space = _space(store)
-        newest = islice(_history(store, head), number)
+    with open_store(config) as opened:
+        head = opened.store.bucket(bucket)
+        space = _space(opened.store)
+        newest = islice(_history(opened.store, head), number)
         rows = [(cid, commit, _is_signed(commit, space)) for cid, commit in newest]
     if as_json:
         show_json([_facts(*row) for row in rows])
         return
     show_table(_COLUMNS, (_cells(*row) for row in rows))
     oldest = rows[-1][1].sequence
-    if oldest > 1:
+    if oldest > 1 and len(rows) < number:
+        click.echo(f"{oldest - 1} older ones were dropped here, and the storage node keeps the newest alone", err=True)
+    elif oldest > 1:
         click.echo(f"{oldest - 1} older ones: -n {head.sequence} shows all", err=True)
 
 
 def _history(store: Store, head: Bucket) -> Iterator[tuple[CID, Commit]]:
-    """The commits of the bucket from its head back to its first."""
+    """The commits of the bucket from its head back to its first, or to the last that was not dropped."""
     cid: CID | None = head.commit
     while cid is not None:
+        if cid != head.commit and head.shipped is not None and not store.blocks.can_be_had(cid):
+            return
         try:
             commit = Commit.decode(store.blocks.read(cid))
         except FormatError as error:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import click
 
 from gateway.cli.failure import ExitCode, Failure, Verb
 from gateway.cli.options import as_json, at_commit, configured
 from gateway.cli.output import JsonArray, key_text, size_text, time_json, time_text
-from gateway.cli.reading import bucket_at, open_store, split_path
+from gateway.cli.reading import Opened, bucket_at, open_store, split_path
 from gateway.config import Config
 from gateway.s3.page import collect
 from gateway.store.store import Store
@@ -40,17 +39,17 @@ def verb(path: str, recursive: bool, at: str | None, config: Config, as_json: bo
       ms3t ls photos --at bafyrei...      (the CID of a commit of `ms3t log photos`, or of a root)
     """
     name, prefix = split_path(path)
-    with open_store(config.data_dir) as store:
-        bucket = bucket_at(store, name, at)
+    with open_store(config) as opened:
+        bucket = bucket_at(opened.store, name, at)
         if as_json:
-            asyncio.run(_print_json(store, bucket, prefix, recursive))
+            _print_json(opened, bucket, prefix, recursive)
         else:
-            asyncio.run(_print(store, bucket, prefix, recursive))
+            _print(opened, bucket, prefix, recursive)
 
 
 async def _rows(
     store: Store, bucket: Bucket, prefix: bytes, recursive: bool
-) -> AsyncIterator[tuple[bytes, Entry | None]]:
+) -> AsyncGenerator[tuple[bytes, Entry | None], None]:
     """Keys with their entries and prefixes with None, in key order."""
     delimiter = b"" if recursive else _DELIMITER
     start: bytes | None = prefix
@@ -62,11 +61,11 @@ async def _rows(
         start = page.resume
 
 
-async def _print(store: Store, bucket: Bucket, prefix: bytes, recursive: bool) -> None:
+def _print(opened: Opened, bucket: Bucket, prefix: bytes, recursive: bool) -> None:
     # Like `aws s3 ls`: names below a prefix without the part that all of them share.
     shown_from = 0 if recursive else prefix.rfind(_DELIMITER) + 1
     nothing = True
-    async for key, entry in _rows(store, bucket, prefix, recursive):
+    for key, entry in opened.loop.iterate(_rows(opened.store, bucket, prefix, recursive)):
         nothing = False
         time = "" if entry is None else time_text(entry.mtime_ms)
         size = "PRE" if entry is None else size_text(entry.size)
@@ -75,9 +74,9 @@ async def _print(store: Store, bucket: Bucket, prefix: bytes, recursive: bool) -
         raise Failure(f"no key of bucket {bucket.name} begins with {key_text(prefix)}", ExitCode.NOT_FOUND)
 
 
-async def _print_json(store: Store, bucket: Bucket, prefix: bytes, recursive: bool) -> None:
+def _print_json(opened: Opened, bucket: Bucket, prefix: bytes, recursive: bool) -> None:
     with JsonArray() as array:
-        async for key, entry in _rows(store, bucket, prefix, recursive):
+        for key, entry in opened.loop.iterate(_rows(opened.store, bucket, prefix, recursive)):
             if entry is None:
                 array.add({"prefix": key.decode()})
                 continue

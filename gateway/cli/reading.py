@@ -1,20 +1,25 @@
 """Looking into a data folder: what every reading verb does before it reads.
 
-Works on a stopped folder and beside the server that owns it, and changes nothing in it.
+Works on a stopped folder and beside the server that owns it, and changes nothing in it.  What only the storage node has
+is read from there, in the same way as the server does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import replace
-from pathlib import Path
+from typing import NamedTuple
 
 import click
 
+from gateway.cli.event_loop import EventLoop
 from gateway.cli.failure import ExitCode, Failure
 from gateway.cli.folder import require_folder
 from gateway.cli.output import warn
+from gateway.config import Config
+from gateway.shipping.places import RemotePlaces
+from gateway.store.folder import DataFolder
 from gateway.store.store import Store, StoreSettings
 from mst.cid import CID
 from mst.commit import Commit
@@ -26,22 +31,58 @@ from registry.space import verify_commit
 _SCHEME = "s3://"
 
 
+class Opened(NamedTuple):
+    """A data folder that is looked into.
+
+    Attributes:
+        store: what is in it, and on the storage node if it was dropped here.
+        places: where blocks lie on the storage node; None if nothing was ever shipped.
+        loop: where coroutines of the store are to run.
+    """
+
+    store: Store
+    places: RemotePlaces | None
+    loop: EventLoop
+
+
 @contextmanager
-def open_store(path: Path) -> Iterator[Store]:
-    """The store in the folder at ``path``, for reading.
+def open_store(config: Config) -> Iterator[Opened]:
+    """The configured data folder, for reading; what is damaged in it is told.
 
     Raises:
         Failure: there is none.
         StoreError, RegistryError: it cannot be read.
     """
-    store = Store.open_for_reading(require_folder(path), StoreSettings())
-    try:
-        for finding in store.findings:
+    with look_into(require_folder(config.data_dir), config) as opened:
+        for finding in opened.store.findings:
             if finding.damaged_at is not None:
                 warn(f"segment {finding.segment} is damaged at byte {finding.damaged_at}")
-        yield store
-    finally:
-        store.close()
+        yield opened
+
+
+@contextmanager
+def look_into(folder: DataFolder, config: Config) -> Iterator[Opened]:
+    """A data folder, for reading.
+
+    Args:
+        folder: the folder.
+        config: says where to read what was dropped here.
+
+    Raises:
+        StoreError, RegistryError: it cannot be read.
+    """
+    with closing(Store.open_for_reading(folder, StoreSettings())) as store, EventLoop() as loop:
+        if not folder.remote.exists():
+            yield Opened(store, None, loop)
+            return
+        from gateway.remote import reading_beside
+
+        afar = AsyncExitStack()
+        try:
+            places = loop.run(afar.enter_async_context(reading_beside(config, store, read_only=True)))
+            yield Opened(store, places, loop)
+        finally:
+            loop.run(afar.aclose())
 
 
 def split_path(text: str) -> tuple[str, bytes]:
@@ -74,7 +115,7 @@ def bucket_at(store: Store, name: str, at: str | None) -> Bucket:
         cid = CID.from_text(at)
     except FormatError as error:
         raise click.UsageError(f"--at {at}: {error}") from None
-    if not store.blocks.holds(cid):
+    if not store.blocks.can_be_had(cid):
         raise Failure(f"no block {at} is stored: `ms3t log {name}` shows commits", ExitCode.NOT_FOUND)
     try:
         commit = Commit.decode(store.blocks.read(cid))

@@ -40,9 +40,9 @@ def verb(config: Config, as_json: bool) -> None:
       ms3t roots
       ms3t roots --json | jq -r '.[] | select(.bucket == "photos") | .root'
     """
-    with open_store(config.data_dir) as store:
-        buckets = store.buckets()
-        behind = distances(store) if config.remote.is_set else {}
+    with open_store(config) as opened:
+        buckets = opened.store.buckets()
+        behind = distances(opened.store, opened.places) if config.remote.is_set else {}
     if as_json:
         show_json([_facts(bucket) | _shipped_facts(bucket, behind.get(bucket.instance)) for bucket in buckets])
     elif buckets and config.remote.is_set:

@@ -88,9 +88,9 @@ def verb(
       ms3t tree photos --depth 2
       ms3t tree photos --key 2026/cat.jpg
     """
-    with open_store(config.data_dir) as store:
-        at_root = bucket_at(store, bucket, at)
-        reader = _Reader(store.blocks, TreeParams(at_root.bits, at_root.salt))
+    with open_store(config) as opened:
+        at_root = bucket_at(opened.store, bucket, at)
+        reader = _Reader(opened.store.blocks, TreeParams(at_root.bits, at_root.salt))
         if key is None:
             top = reader.top(at_root.tree)
             _draw_level_by_level(reader, top, depth, nodes)

@@ -7,27 +7,36 @@ import itertools
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
 import uvloop
 
 from gateway.config import Config
-from gateway.processes.link import Lend, Lent, Link, NotLent, Ready, Reload, Settled, Stop, Stopped, Stored, Submit
+from gateway.processes.link import (
+    GivenBack,
+    Lend,
+    Lent,
+    Link,
+    NotLent,
+    Ready,
+    Reload,
+    Settled,
+    Stop,
+    Stopped,
+    Stored,
+    Submit,
+)
 from gateway.processes.link import Refusal as Refused
-from gateway.remote import open_client, reading
+from gateway.remote import reading_beside
 from gateway.service import Service
-from gateway.shipping.places import RemotePlaces
 from gateway.store.folder import DataFolder
 from gateway.store.mutations import Committed, Mutation, Mutator
 from gateway.store.segment import Segment
 from gateway.store.shared import SharedState
 from gateway.store.store import Store, StoreSettings
-from registry.space import SpaceKey
 
-RELEASE_SECONDS = 10.0
-"""How long a segment that the owner has deleted may still take room on the disk because this process has it open."""
 _ORPHANED_STATUS = 1
 
 log = structlog.get_logger(__name__)
@@ -52,7 +61,7 @@ async def _serve(
     folder = DataFolder(config.data_dir)
     shared = SharedState.join(folder.shared)
     store = Store.open_for_serving(folder, settings, shared, _RemoteCommitter(owner, shared), _LentBulk(owner, folder))
-    async with _reading_from_afar(config, store):
+    async with reading_beside(config, store, read_only=False), _letting_go(config, store):
         await _answer(Service(config, store), owner, listening)
     # In a thread: what was cut off may still wait for the owner, whose answer this event loop brings.
     await asyncio.to_thread(store.close)
@@ -60,24 +69,20 @@ async def _serve(
 
 
 @asynccontextmanager
-async def _reading_from_afar(config: Config, store: Store) -> AsyncIterator[None]:
-    """Read from the configured storage node what is not here, if there is one."""
-    if not config.remote.is_set:
+async def _letting_go(config: Config, store: Store) -> AsyncIterator[None]:
+    """Close what the owner deletes, if it does."""
+    if config.cache.max_bytes is None:
         yield
         return
-    releasing = asyncio.create_task(_let_go_of_deleted(store))
-    with closing(RemotePlaces.open(store.folder.remote, read_only=True)) as places:
-        async with (
-            open_client(config, SpaceKey.load_or_create(store.folder.key)) as client,
-            reading(config, store, client, places),
-        ):
-            yield
+    releasing = asyncio.create_task(_let_go_of_deleted(store, config.cache.trim_seconds))
+    yield
     releasing.cancel()
 
 
-async def _let_go_of_deleted(store: Store) -> None:
+async def _let_go_of_deleted(store: Store, seconds: float) -> None:
+    """Segments that the owner has deleted take room on the disk while this process has them open."""
     while True:
-        await asyncio.sleep(RELEASE_SECONDS)
+        await asyncio.sleep(seconds)
         store.segments.let_go_of_deleted()
 
 
@@ -204,3 +209,7 @@ class _LentBulk:
         """See `gateway.store.bulk.BulkSource`; a mutation that needs the blocks goes over the link after them."""
         message = Stored(segment.number, list(places), segment.size)
         self._owner.loop.call_soon_threadsafe(self._owner.link.send, message)
+
+    def give_back(self, segment: Segment) -> None:
+        """See `gateway.store.bulk.BulkSource`."""
+        self._owner.loop.call_soon_threadsafe(self._owner.link.send, GivenBack(segment.number))

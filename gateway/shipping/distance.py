@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import NamedTuple
 
 from gateway.shipping.places import RemotePlaces
-from gateway.store.errors import IndexUnusable
 from gateway.store.store import Store
 from mst import closure
 from mst.cid import CID
@@ -25,18 +23,17 @@ class Distance(NamedTuple):
     bytes: int
 
 
-def distances(store: Store) -> dict[bytes, Distance]:
+def distances(store: Store, places: RemotePlaces | None) -> dict[bytes, Distance]:
     """How far the storage node is behind each bucket, by instance id.  Reads what is not shipped, but for leaves.
 
+    Args:
+        store: the buckets.
+        places: where blocks lie on the node; None if nothing was ever shipped.
+
     Raises:
-        BlockMissing, BlockCorrupt, FormatError: a bucket is damaged.
+        BlockMissing, BlockCorrupt, RemoteUnavailable, FormatError: a bucket cannot be read.
     """
-    try:
-        places = RemotePlaces.open(store.folder.remote, read_only=True)
-    except IndexUnusable:  # nothing has been shipped yet
-        return {bucket.instance: _distance(store, None, bucket) for bucket in store.buckets()}
-    with closing(places):
-        return {bucket.instance: _distance(store, places, bucket) for bucket in store.buckets()}
+    return {bucket.instance: _distance(store, places, bucket) for bucket in store.buckets()}
 
 
 def _distance(store: Store, places: RemotePlaces | None, bucket: Bucket) -> Distance:

@@ -43,7 +43,7 @@ class NodeBlocks:
         for digest in digests:
             place = self._places.get(digest)
             if place is None:
-                raise BlockMissing(f"block {digest.hex()} is neither in a segment nor on the storage node")
+                raise _nowhere(digest)
             shard, site = self._shard(place.segment)
             pieces.append(Piece(shard, place.offset, place.length, digest))
             sites[shard] = [site]
@@ -65,3 +65,31 @@ class NodeBlocks:
             return found[0].digest, self._client.site(promise)
         except NodeError as error:
             raise RemoteUnavailable(f"shard {number} is not on this storage node: {error}") from error
+
+
+class NobodyToAsk:
+    """Blocks on a storage node that cannot be spoken to from here; see `gateway.store.far.RemoteBlocks`.
+
+    Args:
+        places: where blocks lie there.
+        reason: why not, and what to do about it.
+    """
+
+    def __init__(self, places: RemotePlaces, reason: str):
+        self._places = places
+        self._reason = reason
+
+    def holds(self, digest: bytes) -> bool:
+        """See `RemoteBlocks`."""
+        return self._places.get(digest) is not None
+
+    async def fetch(self, digests: Sequence[bytes]) -> list[bytes]:
+        """See `RemoteBlocks`."""
+        for digest in digests:
+            if not self.holds(digest):
+                raise _nowhere(digest)
+        raise RemoteUnavailable(f"only the storage node has block {digests[0].hex()}, and {self._reason}")
+
+
+def _nowhere(digest: bytes) -> BlockMissing:
+    return BlockMissing(f"block {digest.hex()} is neither in a segment nor on the storage node")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 
 from gateway.shipping import gathering, slicing
 from gateway.shipping.distance import Distance, distances
+from gateway.shipping.places import RemotePlaces
 from gateway.shipping.remote import RemoteError
 from gateway.shipping.shipper import ShipSettings
 from gateway.shipping.shipping import Acknowledge
@@ -458,11 +459,12 @@ def test_how_far_the_remote_is_behind(open_ship: OpenShip, tmp_path: Path) -> No
             return done.bucket
 
     def found(bucket: Bucket) -> Distance:
-        store = Store.open_for_reading(DataFolder(tmp_path / "data"), StoreSettings())
-        try:
-            return distances(store)[bucket.instance]
-        finally:
-            store.close()
+        folder = DataFolder(tmp_path / "data")
+        with (
+            closing(Store.open_for_reading(folder, StoreSettings())) as store,
+            closing(RemotePlaces.open(folder.remote, read_only=True)) as places,
+        ):
+            return distances(store, places)[bucket.instance]
 
     async def run() -> None:
         remote = FolderRemote(tmp_path / "unused", _refuse)
