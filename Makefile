@@ -16,7 +16,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-head
 FUZZ_SECONDS ?= 60
 CRASH_SECONDS ?= 60
 
-.PHONY: help install serve test interop interop-big crash fuzz check bench lock clean
+.PHONY: help install serve test test-remote interop interop-big crash fuzz check bench lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -28,6 +28,9 @@ serve: $(VENV)/installed ## start the server (ARGS="--listen 127.0.0.1:9000 ..."
 
 test: $(VENV)/installed-dev ## run every test (ARGS="-k name ...")
 	$(BIN)/python -m pytest -n 2 -q $(ARGS)
+
+test-remote: $(VENV)/installed-dev ## the tests of clients, with servers that have everything on a storage node
+	$(BIN)/python -m pytest -n 2 -q tests/interop --remote $(ARGS)
 
 interop: $(INTEROP)/installed ## other people's clients, and their side of the storage network
 	$(INTEROP)/bin/python -m pytest -m interop -q tests/interop/clients tests/interop/network $(ARGS)

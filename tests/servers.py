@@ -265,7 +265,13 @@ def end_server(server: Server) -> None:
 @contextlib.contextmanager
 def running(folder: Path, **options: Any) -> Iterator[Server]:
     """A server for as long as the context lasts, see `start_server`; it has to end well."""
-    server = start_server(folder, **options)
+    with kept_running(start_server(folder, **options)) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def kept_running(server: Server) -> Iterator[Server]:
+    """A server that was started, for as long as the context lasts; it has to end well."""
     try:
         yield server
         end_server(server)

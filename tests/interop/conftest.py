@@ -14,7 +14,14 @@ from botocore.exceptions import ClientError
 
 from tests.certificates import Authority
 from tests.interop.programs import FROM_THE_MACHINE, Program
-from tests.servers import BIN, Server, running, start_server
+from tests.remote_servers import RemoteServers
+from tests.servers import BIN, Server, kept_running, start_server
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--remote", action="store_true", help="every server keeps nothing, and has all on a storage node"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,29 +29,49 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "big: moves gigabytes or thousands of files; runs only when asked for with -m big"
     )
     config.addinivalue_line("markers", "interop: drives a client that is not ours")
+    config.addinivalue_line("markers", "not_remote(reason): left out with --remote")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the big tests out unless the marker expression names them."""
-    if "big" in config.option.markexpr:
-        return
-    big = [item for item in items if item.get_closest_marker("big")]
-    if big:
-        config.hook.pytest_deselected(items=big)
-        items[:] = [item for item in items if not item.get_closest_marker("big")]
+    """Leave the big tests out unless the marker expression names them, and with ``--remote`` what cannot be so."""
+    unwanted = [] if "big" in config.option.markexpr else ["big"]
+    if config.getoption("--remote", default=False):
+        unwanted.append("not_remote")
+    left_out = [item for item in items if any(map(item.get_closest_marker, unwanted))]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 StartServer = Callable[..., Server]
 
 
+@pytest.fixture(scope="session")
+def remote_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteServers]:
+    """A storage node in another process, and what starts servers that have everything there."""
+    with RemoteServers(tmp_path_factory.mktemp("remote")) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def start_one(request: pytest.FixtureRequest) -> Iterator[StartServer]:
+    """What starts a server: `start_server`, or with ``--remote`` one that has everything on a storage node."""
+    if not request.config.getoption("--remote", default=False):
+        yield start_server
+        return
+    servers: RemoteServers = request.getfixturevalue("remote_servers")
+    yield servers.start
+    assert servers.reads, "nothing was read from the node"
+
+
 @contextlib.contextmanager
-def _starter(parent: Path) -> Iterator[StartServer]:
+def _starter(start_one: StartServer, parent: Path) -> Iterator[StartServer]:
     started: list[Server] = []
 
     def begin(**options: Any) -> Server:
         folder = parent / f"server-{len(started)}"
         folder.mkdir()
-        started.append(start_server(folder, **options))
+        started.append(start_one(folder, **options))
         return started[-1]
 
     yield begin
@@ -56,23 +83,25 @@ def _starter(parent: Path) -> Iterator[StartServer]:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[StartServer]:
+def start(start_one: StartServer, tmp_path: Path) -> Iterator[StartServer]:
     """Starts servers of a test's own: `start(config=..., data_dir=...)`. They are ended with the test."""
-    with _starter(tmp_path) as begin:
+    with _starter(start_one, tmp_path) as begin:
         yield begin
 
 
 @pytest.fixture(scope="module")
-def start_for_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+def start_for_module(
+    start_one: StartServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StartServer]:
     """`start` for servers that are ended with the module."""
-    with _starter(tmp_path_factory.mktemp("servers")) as begin:
+    with _starter(start_one, tmp_path_factory.mktemp("servers")) as begin:
         yield begin
 
 
 @pytest.fixture(scope="session")
-def http_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def http_server(start_one: StartServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server for all tests that need none of their own, of this process: starting one is what costs most."""
-    with running(tmp_path_factory.mktemp("http")) as server:
+    with kept_running(start_one(tmp_path_factory.mktemp("http"))) as server:
         yield server
 
 
@@ -83,11 +112,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="session")
-def https_server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Server]:
+def https_server(
+    start_one: StartServer, tmp_path_factory: pytest.TempPathFactory, authority: Authority
+) -> Iterator[Server]:
     """As `http_server`, spoken to over TLS."""
     issued = authority.issue()
     config = {"tls": {"cert": str(issued.cert), "key": str(issued.key)}}
-    with running(tmp_path_factory.mktemp("https"), config=config, ca_file=authority.ca_file) as server:
+    started = start_one(tmp_path_factory.mktemp("https"), config=config, ca_file=authority.ca_file)
+    with kept_running(started) as server:
         assert server.endpoint.startswith("https://127.0.0.1:")
         yield server
 
