@@ -27,7 +27,7 @@ serve: $(VENV)/installed ## start the server (ARGS="--listen 127.0.0.1:9000 ..."
 	$(BIN)/ms3t serve $(ARGS)
 
 test: $(VENV)/installed-dev ## run every test (ARGS="-k name ...")
-	$(BIN)/python -m pytest -n 2 -q $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q $(ARGS)
 
 test-remote: $(VENV)/installed-dev ## the tests of clients, with servers that have everything on a storage node
 	$(BIN)/python -m pytest -n 2 -q tests/interop --remote $(ARGS)

@@ -109,11 +109,6 @@ class Listener:
         await self._web_server.shutdown(CUT_OFF_SECONDS)
         return cut_off
 
-    @property
-    def in_progress(self) -> int:
-        """Requests being answered."""
-        return self._in_progress
-
     def _accept(self) -> asyncio.Protocol:
         if len(self._web_server.connections) >= self._connections_max:
             return _Refusal(self._refusal)

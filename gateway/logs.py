@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import structlog
 from structlog.typing import Processor
+
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+Form: TypeAlias = Literal["text", "json"]
 
 _QUIET = ("alembic",)
 """Libraries whose every step is of no interest."""
 
 
-def set_up_logs(level: Literal["debug", "info", "warning", "error"], form: Literal["text", "json"]) -> None:
+def set_up_logs(level: Level, form: Form) -> None:
     """Send all messages to standard error.
 
     Args:

@@ -17,7 +17,7 @@ from gateway.cli.failure import ExitCode, Failure, Verb
 from gateway.cli.options import as_json
 from gateway.cli.output import show_json
 from gateway.config import Listen, TlsFiles
-from gateway.logs import set_up_logs
+from gateway.logs import Form, Level, set_up_logs
 from gateway.node.server.errors import Refused
 from gateway.node.server.folder import NodeFolder, NodeKey
 from gateway.node.server.node import ALLOCATION_SECONDS, BLOB_BYTES_MAX, NodeSettings, clock_s
@@ -78,8 +78,8 @@ def run(
     blob_bytes_max: int,
     tls_cert: Path | None,
     tls_key: Path | None,
-    log_level: str,
-    log_format: str,
+    log_level: Level,
+    log_format: Form,
     as_json: bool,
 ) -> None:
     """Keep blobs for gateways, and answer where they are.
@@ -93,7 +93,7 @@ def run(
       ms3t node serve
       ms3t node serve --data-dir /srv/node --listen 0.0.0.0:9100 --public-url https://node.example.com
     """
-    set_up_logs(log_level, log_format)  # type: ignore[arg-type]  # click has checked both
+    set_up_logs(log_level, log_format)
     parser = check_http_parser()
     if parser.status == "fail":
         raise Failure(f"{parser.detail}: {parser.todo}")

@@ -14,6 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Self, TypeAlias
 
 FDS_MAX = 64
@@ -78,7 +79,7 @@ def _tend(end: socket.socket, life: Life) -> None:
             if os.fork() == 0:
                 end.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                _in_child(lambda fds=fds: life(fds))  # type: ignore[misc]
+                _in_child(partial(life, fds))
         except OSError:  # no memory, or too many processes, for now; closing its files says that there is no worker
             traceback.print_exc()
         for fd in fds:

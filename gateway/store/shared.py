@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import lmdb
 
@@ -177,7 +177,7 @@ def _encode(bucket: Bucket) -> bytes:
 
 
 def _decode(packed: bytes) -> Bucket:
-    return Bucket(*cast("list[object]", cbor.decode(packed)))  # type: ignore[arg-type]
+    return Bucket(*cast("list[Any]", cbor.decode(packed)))
 
 
 def _reserve(file: Path) -> None:

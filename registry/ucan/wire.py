@@ -77,8 +77,8 @@ class Fields:
         if name not in self._left:
             raise Malformed(f"{self._what}: {name} is missing")
         value = self._left.pop(name)
-        if type(value) is kind or (kind is Link and isinstance(value, Link)):
-            return value  # type: ignore[return-value]
+        if isinstance(value, kind) and (type(value) is kind or kind is Link):
+            return value
         raise Malformed(f"{self._what}: {name} is of another type")
 
     def take_if(self, name: str, kind: type[T]) -> T | None:

@@ -23,19 +23,19 @@ async def for_each(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, at_
     """
     slots = asyncio.Semaphore(at_once)
 
-    async def one(item: T) -> tuple[R | None, Exception | None]:
+    async def one(item: T) -> tuple[R] | Exception:
         async with slots:
             try:
-                return await work(item), None
+                return (await work(item),)
             except Exception as error:
-                return None, error
+                return error
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(item)) for item in items]
-    results = []
+    results: list[R] = []
     for task in tasks:
-        result, error = task.result()
-        if error is not None:
-            raise error
-        results.append(result)
-    return results  # type: ignore[return-value]
+        outcome = task.result()
+        if isinstance(outcome, Exception):
+            raise outcome
+        results += outcome
+    return results
