@@ -236,6 +236,11 @@ def _store_settings(config: Config) -> StoreSettings:
 
 def _require_whole(folder: DataFolder) -> None:
     """Refuse a folder that lost a file which a first start would make anew, empty."""
+    if folder.recovering.exists() and not folder.registry.exists():
+        raise FolderIncomplete(
+            f"{folder.path} was being recovered and is not whole: run `ms3t recover` again, or remove all but"
+            f" {folder.key.name}"
+        )
     if folder.registry.exists() and not folder.key.exists():
         raise FolderIncomplete(
             f"{folder.key} is gone, and no other key can sign for these buckets: restore it from a backup"

@@ -1,6 +1,7 @@
 """Every block that a root needs, children before parents: what has to be copied so that nothing dangles.
 
-The order makes any prefix of the walk whole: wherever a copy stops, no block in it lacks one that it needs.
+`of_commit` goes children before parents, which makes any prefix of the walk whole: wherever a copy stops, no block in
+it lacks one that it needs.  `in_waves` goes the other way, many blocks at once, for who has to wait for each.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from mst import node, unixfs, version
-from mst.cid import CID, DAG_PB
+from mst.cid import CID, DAG_PB, RAW
 from mst.commit import Commit
 from mst.entry import Entry
+from mst.fetch import Fetch
 from mst.layer import TreeParams
 
 Load: TypeAlias = Callable[[CID], bytes]
@@ -65,6 +67,34 @@ def of_commit(commit: CID, load: Load, known: Known) -> Iterator[CID]:
             yield done
         else:
             return
+
+
+def in_waves(commit: CID, width: int) -> Fetch[bytes | None, None]:
+    """Ask for the commit and every block that it needs, those before what they need, some more than once.
+
+    Is sent the verified bytes of what it asked for; of leaves and metadata, `is_followed` says, any bytes do, and None
+    for a block that is not to be had, and with it all it needs.
+
+    Args:
+        commit: a commit's block.
+        width: how many blocks are asked for at once, at most.
+
+    Raises:
+        FormatError: a block is not what its parent says it is.
+    """
+    waiting = [_Need(commit, _of_commit)]
+    while waiting:
+        wave = waiting[-width:]
+        del waiting[-width:]
+        loaded = yield [need.cid for need in wave]
+        for need, data in zip(wave, loaded, strict=True):
+            if need.needs is not None and data is not None:
+                waiting += need.needs(data)
+
+
+def is_followed(cid: CID) -> bool:
+    """Whether a block may need others."""
+    return cid.codec != RAW
 
 
 def _of_commit(data: bytes) -> Iterator[_Need]:

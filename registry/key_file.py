@@ -91,19 +91,27 @@ class FileKey:
             KeyFileError: as for `load`, or the file cannot be written.
         """
         if not path.exists():
-            try:
-                _write_new(path)
-            except OSError as error:
-                raise KeyFileError(f"cannot write the {cls.what} {path}: {error.strerror}") from error
+            cls(Ed25519PrivateKey.generate()).write(path)
         return cls.load(path)
+
+    def write(self, path: Path) -> None:
+        """Write the key file; it is on stable storage when this returns, and never takes the place of another file.
+
+        Raises:
+            KeyFileError: it cannot be written.
+        """
+        try:
+            _write_new(path, self._private_key)
+        except OSError as error:
+            raise KeyFileError(f"cannot write the {self.what} {path}: {error.strerror}") from error
 
     def sign(self, message: bytes) -> bytes:
         """The signature over ``message``, 64 bytes."""
         return self._private_key.sign(message)
 
 
-def _write_new(path: Path) -> None:
-    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+def _write_new(path: Path, key: Ed25519PrivateKey) -> None:
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
     try:
         _write_synced(unfinished, pem)

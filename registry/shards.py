@@ -58,7 +58,7 @@ class Shard:
         size_bytes: its length.
         index_digest: the SHA-256 of its index.
         index_bytes: the length of its index.
-        slice: which part of which bulk segment it is, None for a pack.
+        slice: which part of which bulk segment it is, None for a pack, and for one that is only on the node.
         manifest: the manifest that is its root, if it has one.
         state: how far it has come.
         shipment: the number of the shipment that needs it, None while none does.
@@ -78,7 +78,7 @@ class Shard:
 
     @property
     def kind(self) -> Kind:
-        """Where its bytes are: in a bulk segment, or in the outbox."""
+        """Where its bytes are, until it is shipped: in a bulk segment, or in the outbox."""
         return "pack" if self.slice is None else "bulk"
 
     def has_reached(self, state: State) -> bool:

@@ -5,7 +5,7 @@ A shipment is written down whole before anything of it is accepted by the node, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -155,6 +155,24 @@ def finish(connection: sa.Connection, number: int) -> None:
     for head in manifest.heads:
         connection.execute(_PUBLISH, {"instance": head.instance, "document": head.encode()})
     connection.execute(_FINISH, {"of_number": number})
+
+
+def restore(connection: sa.Connection, manifests: Iterable[Block], heads: Iterable[Head]) -> None:
+    """Enter shipments that were all finished, in a registry that has none.
+
+    Args:
+        connection: a write transaction.
+        manifests: theirs.
+        heads: what they together say of the buckets that there are.
+    """
+    for manifest in manifests:
+        number = Manifest.decode(manifest.data).sequence
+        # Which heads a shipment brings is asked only while it is unfinished.
+        connection.execute(
+            _INSERT, {"number": number, "manifest": manifest.data, "heads": cbor.encode([]), "finished": True}
+        )
+    for head in heads:
+        connection.execute(_PUBLISH, {"instance": head.instance, "document": head.encode()})
 
 
 def _shipment(connection: sa.Connection, row: sa.Row[*tuple[Any, ...]]) -> Shipment:

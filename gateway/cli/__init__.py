@@ -11,7 +11,7 @@ from importlib import import_module
 
 import click
 
-VERBS = ("serve", "env", "roots", "ls", "tree", "cat", "log", "keys", "node", "doctor")
+VERBS = ("serve", "env", "roots", "ls", "tree", "cat", "log", "keys", "node", "recover", "doctor")
 """Every verb in the order ``--help`` shows them; each is a module of this package with a ``verb``."""
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from gateway.config import load_config
+from gateway.config import Config, load_config
 
 CONFIG_OPTION: Final = click.option(
     "--config",
@@ -30,6 +30,15 @@ at_commit = click.option(
 )
 
 
+def load(config_file: Path | None, data_dir: str | None) -> Config:
+    """The configuration that ``--config`` and ``--data-dir`` lead to.
+
+    Raises:
+        ConfigError: it is not allowed.
+    """
+    return load_config(config_file, os.environ, {"data_dir": data_dir})
+
+
 def configured(command: Callable[..., None]) -> Callable[..., None]:
     """Give a verb ``--config`` and ``--data-dir`` and pass it the configuration they lead to as ``config``."""
 
@@ -37,7 +46,6 @@ def configured(command: Callable[..., None]) -> Callable[..., None]:
     @DATA_DIR_OPTION
     @wraps(command)
     def run(*args: Any, config_file: Path | None, data_dir: str | None, **options: Any) -> None:
-        config = load_config(config_file, os.environ, {"data_dir": data_dir})
-        command(*args, config=config, **options)
+        command(*args, config=load(config_file, data_dir), **options)
 
     return run

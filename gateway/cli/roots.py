@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import click
 
+from gateway.cli.buckets import COLUMNS, cells, facts
 from gateway.cli.failure import Verb
 from gateway.cli.options import as_json, configured
-from gateway.cli.output import Column, show_json, show_table, size_text, time_json, time_text
+from gateway.cli.output import Column, show_json, show_table, size_text
 from gateway.cli.reading import open_store
 from gateway.config import Config
 from gateway.shipping.distance import Distance, distances
 from registry.heads import Bucket
 
-_COLUMNS = (
-    Column("bucket"),
-    Column("root"),
-    Column("commit"),
-    Column("sequence", "right"),
-    Column("objects", "right"),
-    Column("size", "right"),
-    Column("time"),
-)
 _REMOTE_COLUMNS = (Column("shipped"), Column("behind", "right"))
 
 
@@ -44,29 +36,16 @@ def verb(config: Config, as_json: bool) -> None:
         buckets = opened.store.buckets()
         behind = distances(opened.store, opened.places) if config.remote.is_set else {}
     if as_json:
-        show_json([_facts(bucket) | _shipped_facts(bucket, behind.get(bucket.instance)) for bucket in buckets])
+        show_json([facts(bucket) | _shipped_facts(bucket, behind.get(bucket.instance)) for bucket in buckets])
     elif buckets and config.remote.is_set:
         show_table(
-            (*_COLUMNS, *_REMOTE_COLUMNS),
-            ((*_cells(bucket), *_shipped_cells(bucket, behind[bucket.instance])) for bucket in buckets),
+            (*COLUMNS, *_REMOTE_COLUMNS),
+            ((*cells(bucket), *_shipped_cells(bucket, behind[bucket.instance])) for bucket in buckets),
         )
     elif buckets:
-        show_table(_COLUMNS, map(_cells, buckets))
+        show_table(COLUMNS, map(cells, buckets))
     else:
         click.echo("There are no buckets yet: `aws s3 mb s3://NAME` makes one.", err=True)
-
-
-def _facts(bucket: Bucket) -> dict[str, str | int | None]:
-    return {
-        "bucket": bucket.name,
-        "root": str(bucket.tree),
-        "versions": None if bucket.versions is None else str(bucket.versions),
-        "commit": str(bucket.commit),
-        "sequence": bucket.sequence,
-        "objects": bucket.objects,
-        "bytes": bucket.size_bytes,
-        "time": time_json(bucket.head_time_ms),
-    }
 
 
 def _shipped_facts(bucket: Bucket, behind: Distance | None) -> dict[str, str | int | None]:
@@ -86,15 +65,3 @@ def _shipped_cells(bucket: Bucket, behind: Distance) -> tuple[str, str]:
         return shipped, "-"
     commits = "1 commit" if behind.commits == 1 else f"{behind.commits} commits"
     return shipped, f"{commits}, {size_text(behind.bytes)}"
-
-
-def _cells(bucket: Bucket) -> tuple[str, ...]:
-    return (
-        bucket.name,
-        str(bucket.tree),
-        str(bucket.commit),
-        str(bucket.sequence),
-        str(bucket.objects),
-        size_text(bucket.size_bytes),
-        time_text(bucket.head_time_ms),
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import uvloop
 
 from gateway.app import Gateway, start_nursery
 from gateway.checks.machine import check_http_parser
+from gateway.cli.again import command
 from gateway.cli.failure import Failure, Verb
 from gateway.cli.options import CONFIG_OPTION, DATA_DIR_OPTION
 from gateway.config import Config, load_config
@@ -80,15 +80,11 @@ def verb(config_file: Path | None, data_dir: str | None, **flags: str | bool | N
 
 
 def _welcome(config: Config, config_file: Path | None, endpoint: str, *, is_empty: bool) -> str:
-    options = f"--data-dir {shlex.quote(str(config.data_dir.absolute()))}"
-    if config_file is not None:  # it may hold the access keys
-        options += f" --config {shlex.quote(str(config_file.absolute()))}"
-    program = shlex.quote(str(Path(sys.argv[0]).absolute()))
     lines = [
         f"ms3t {version('ms3t')} serves {config.data_dir} at {endpoint}",
         "To use it from another terminal:",
         "",
-        f'  eval "$({program} env {options})"',
+        f'  eval "$({command("env", config, config_file)})"',
     ]
     if is_empty:
         lines += [
@@ -98,7 +94,7 @@ def _welcome(config: Config, config_file: Path | None, endpoint: str, *, is_empt
             "",
             "and to see the root that pins everything in the bucket:",
             "",
-            f"  {program} roots {options}",
+            f"  {command('roots', config, config_file)}",
         ]
     return "\n".join([*lines, ""])
 

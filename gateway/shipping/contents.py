@@ -60,7 +60,7 @@ class Contents:
             BlockMissing, BlockCorrupt: its bytes are not there any more, or others.
         """
         with self._opened(shard.slice, shard.digest) as data:
-            return _places(data)
+            return places_in(data)
 
     def index(self, shard: Shard) -> bytes:
         """The shard's index.
@@ -83,7 +83,7 @@ class Contents:
             digest = hashlib.sha256()
             for start in range(0, len(data), PIECE_BYTES):
                 digest.update(data[start : start + PIECE_BYTES])
-            return describe(digest.digest(), len(data), None, _places(data), part)
+            return describe(digest.digest(), len(data), None, places_in(data), part)
 
     @contextmanager
     def _opened(self, part: Slice | None, digest: bytes) -> Iterator[car.Bytes]:
@@ -119,7 +119,12 @@ def _index(digest: bytes, manifest: CID | None, places: list[tuple[bytes, int, i
     return Index(_content(digest, manifest), {digest: slices}).encode()
 
 
-def _places(data: car.Bytes) -> list[tuple[bytes, int, int]]:
+def places_in(data: car.Bytes) -> list[tuple[bytes, int, int]]:
+    """Digest, offset and length of each block in the bytes of a shard.
+
+    Raises:
+        BlockCorrupt: they are no CAR file.
+    """
     try:
         length, start = varint.decode(bytes(data[:10]))
         return [(cid.digest, at, size) for cid, at, size in car.sections(data, start + length, len(data))]

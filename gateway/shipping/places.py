@@ -7,7 +7,7 @@ indexes of the shards.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -54,7 +54,19 @@ class RemotePlaces:
         Raises:
             IndexUnusable: they could not be written.
         """
-        rows = sorted((digest, pack_place(shard, offset, length)) for digest, offset, length in places)
+        self.add_all({shard: places})
+
+    def add_all(self, places: Mapping[int, Iterable[tuple[bytes, int, int]]]) -> None:
+        """`add` for several shards, at the price of one.
+
+        Raises:
+            IndexUnusable: they could not be written.
+        """
+        rows = sorted(
+            (digest, pack_place(shard, offset, length))
+            for shard, blocks in places.items()
+            for digest, offset, length in blocks
+        )
         try:
             with self._env.begin(write=True) as txn:
                 txn.cursor().putmulti(rows)

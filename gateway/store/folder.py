@@ -88,6 +88,7 @@ class DataFolder(OwnedFolder):
         outbox/         packs on their way to the storage node
         shared/         what the processes of the running server have in common; made anew at each start
         server.json     where the running (or last) server listens
+        recovering.db   the registry while `ms3t recover` makes it; as long as it is there, nothing else is whole
 
     Args:
         path: the folder.
@@ -104,6 +105,7 @@ class DataFolder(OwnedFolder):
         self.cache = path / "cache"
         self.shared = path / "shared"
         self.server = path / "server.json"
+        self.recovering = path / "recovering.db"
 
     def segment(self, number: int, kind: SegmentKind) -> Path:
         """The file of a segment."""
