@@ -69,7 +69,7 @@ class CliClient:
         self._sources = sources
         self._folder = folder
         self._limit_s = limit_s
-        self._environment = _aws_environment(running, folder)
+        self._environment = aws_environment(running, folder)
 
     def run(self, cell: str) -> LoadResult:
         """One cell's transfer, timed and afterwards compared; CliError when it went wrong."""
@@ -136,7 +136,7 @@ class CliClient:
         cpu_before, own_before = process.cpu_seconds(pid), os.times()
         busy_before = process.busy_seconds()
         started = time.perf_counter()
-        _run_bounded(command, self._environment, self._limit_s)
+        run_bounded(command, self._environment, self._limit_s)
         seconds = time.perf_counter() - started
         own = os.times()
         client = (own.children_user - own_before.children_user) + (
@@ -155,7 +155,7 @@ class _Timed:
     other_cpu_s: float
 
 
-def _aws_environment(running: Running, folder: Path) -> dict[str, str]:
+def aws_environment(running: Running, folder: Path) -> dict[str, str]:
     """Credentials by environment, and no configuration of the person who runs this."""
     credentials = running.credentials
     return clean_environment(
@@ -171,7 +171,8 @@ def _aws_environment(running: Running, folder: Path) -> dict[str, str]:
     )
 
 
-def _run_bounded(command: Sequence[str], environment: dict[str, str], limit_s: float) -> None:
+def run_bounded(command: Sequence[str], environment: dict[str, str], limit_s: float) -> None:
+    """Run a command to its end; CliError when it fails, or takes more than ``limit_s`` seconds."""
     child = subprocess.Popen(
         command,
         env=environment,

@@ -5,17 +5,19 @@ Each peer says in a few words what an acknowledged PUT means for it: no figure i
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from bench.server import (
     REQUEST_TIMEOUT_SECONDS,
@@ -90,7 +92,7 @@ def find_program(name: str) -> str:
     return found
 
 
-def _output(command: list[str], folder: Path | None = None, text_in: str = "") -> str:
+def output(command: list[str], folder: Path | None = None, text_in: str = "") -> str:
     """A short tool's standard output; StartError when it fails."""
     try:
         done = subprocess.run(
@@ -123,11 +125,20 @@ def _serving(server: ServerProcess, port: int, credentials: Credentials) -> Runn
 # --- ms3t
 
 
-def _start_ms3t(folder: Path) -> Running:
+def start_ms3t(folder: Path, config: Mapping[str, Any] | None = None) -> Running:
+    """Start it in the folder, where it may have run before; StartError when it cannot be.
+
+    Args:
+        folder: where its data and its log are.
+        config: what its configuration file says, or None for none.
+    """
     ms3t = find_program("ms3t")
     data = folder / "data"
     (port,) = free_ports(1)
     command = [ms3t, "serve", "--data-dir", str(data), "--listen", f"127.0.0.1:{port}"]
+    if config is not None:
+        (folder / "config.yaml").write_text(json.dumps(config))
+        command += ["--config", "config.yaml"]
     server = ServerProcess(command, folder)
     try:
         credentials = _ms3t_credentials(ms3t, data, folder)
@@ -142,7 +153,7 @@ def _ms3t_credentials(ms3t: str, data: Path, folder: Path) -> Credentials:
     deadline = time.monotonic() + REQUEST_TIMEOUT_SECONDS
     while True:
         try:
-            text = _output([ms3t, "env", "--data-dir", str(data)], folder)
+            text = output([ms3t, "env", "--data-dir", str(data)], folder)
         except StartError:
             if time.monotonic() > deadline:
                 raise
@@ -212,8 +223,8 @@ def _seaweedfs_switch_fsync_on(weed: str, folder: Path, ports: dict[str, int]) -
         *(weed, "shell", f"-master=127.0.0.1:{ports['master']}.{ports['master.grpc']}"),
         f"-filer=127.0.0.1:{ports['filer']}.{ports['filer.grpc']}",
     ]
-    _output(shell, folder, "fs.configure -locationPrefix=/buckets/ -fsync -apply\n")
-    shown = "".join(_output(shell, folder, "fs.configure\n").split())
+    output(shell, folder, "fs.configure -locationPrefix=/buckets/ -fsync -apply\n")
+    shown = "".join(output(shell, folder, "fs.configure\n").split())
     if '"locationPrefix":"/buckets/"' not in shown or '"fsync":true' not in shown:
         raise StartError("fs.configure does not show fsync as switched on")
 
@@ -275,7 +286,7 @@ def _start_moto(folder: Path) -> Running:
 
 def _first_line_of(program: str, *arguments: str) -> Callable[[], str]:
     def version() -> str:
-        return _output([find_program(program), *arguments]).strip().splitlines()[0]
+        return output([find_program(program), *arguments]).strip().splitlines()[0]
 
     return version
 
@@ -292,7 +303,7 @@ PEERS: tuple[Peer, ...] = (
         "ms3t",
         "data, tree and commit synced",
         False,
-        _start_ms3t,
+        start_ms3t,
         _first_line_of("ms3t", "--version"),
     ),
     Peer(
