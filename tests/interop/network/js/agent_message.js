@@ -1,15 +1,16 @@
 // Agent messages in the header X-Agent-Message, and delegations as text: what the public packages have no code for.
 import { CAR, DAG, Delegation, Message } from '@ucanto/core'
 import { base64 } from 'multiformats/bases/base64'
-import { create as createLink } from 'multiformats/link'
+import { create as createLink, decode as decodeLink } from 'multiformats/link'
 import { identity } from 'multiformats/hashes/identity'
 import { gunzipSync, gzipSync } from 'node:zlib'
 
 export const HEADER = 'X-Agent-Message'
 
+const carOf = (root, blocks) => CAR.encode({ roots: [root], blocks: new Map(blocks.map((one) => [`${one.cid}`, one])) })
+
 /** The CAR file of a message. */
-export const encode = (message) =>
-  CAR.encode({ roots: [message.root], blocks: new Map([...message.iterateIPLDBlocks()].map((one) => [`${one.cid}`, one])) })
+export const encode = (message) => carOf(message.root, [...message.iterateIPLDBlocks()])
 
 /** The message that is a CAR file; every block of it is hashed. */
 export const decode = async (bytes) => {
@@ -27,8 +28,7 @@ export const report = async (...receipts) => {
   const message = await Message.build({ receipts })
   const ran = new Set(receipts.map((receipt) => `${receipt.ran.link()}`))
   const blocks = [...message.iterateIPLDBlocks()].filter((one) => !ran.has(`${one.cid}`))
-  const roots = [message.root]
-  return base64.encode(gzipSync(CAR.encode({ roots, blocks: new Map(blocks.map((one) => [`${one.cid}`, one])) })))
+  return base64.encode(gzipSync(carOf(message.root, blocks)))
 }
 
 /** The message in a header. */
@@ -42,14 +42,7 @@ export const toText = async (delegation) => {
 
 /** The delegation whose text is given. */
 export const fromText = async (text) => {
-  const { ok, error } = await Delegation.extract(base64.decode(text).subarray(identityStart(base64.decode(text))))
+  const { ok, error } = await Delegation.extract(decodeLink(base64.decode(text)).multihash.digest)
   if (error) throw error
   return ok
-}
-
-// A CID's head: version, codec (two bytes), hash function, length (a varint).
-const identityStart = (bytes) => {
-  let at = 4
-  while (bytes[at] & 0x80) at++
-  return at + 1
 }

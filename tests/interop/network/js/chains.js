@@ -1,5 +1,5 @@
 // Chains of delegations that are described in JSON on standard input: made, encoded and judged by the public packages.
-// For each: the agent message as made here, the verdict on it, and the verdict on the one that came with the description.
+// For each: the agent message as made here, and the verdict on the one that came with the description.
 import { CBOR, DAG, Delegation, Message, delegate } from '@ucanto/core'
 import { Verifier, ed25519 } from '@ucanto/principal'
 import { access } from '@ucanto/validator'
@@ -11,7 +11,8 @@ const hex = (text) => new Uint8Array(Buffer.from(text, 'hex'))
 const base64 = (bytes) => Buffer.from(bytes).toString('base64')
 
 /** One UCAN of a chain, with the chain so far as its proof. */
-const issue = async ({ issuer, audience, can, with: resource, digest, range, expires, notBefore, tampered }, proofs) => {
+const issue = async (step, proofs) => {
+  const { issuer, audience, can, with: resource, digest, range, expires, notBefore, tampered } = step
   const nb = { ...(digest && { blob: { digest: hex(digest) } }), ...(range && { range }) }
   const options = {
     issuer: await ed25519.derive(hex(issuer)),
@@ -53,6 +54,7 @@ const { node, chains } = await json(process.stdin)
 const found = {}
 for (const [name, { steps, message }] of Object.entries(chains)) {
   const made = await make(steps)
-  found[name] = { made: base64(made), own: await judge(made, node), verdict: await judge(Buffer.from(message, 'base64'), node) }
+  const verdict = await judge(Buffer.from(message, 'base64'), node)
+  found[name] = { made: base64(made), verdict }
 }
 console.log(JSON.stringify(found))

@@ -44,7 +44,8 @@ const acceptance = async (blob, allocated) => {
     expiration: Infinity,
   })
   const nb = { blob, space: DID.parse(space.did()), _put: { 'ucan/await': ['.out.ok', put.cid] } }
-  return Blob.accept.invoke({ issuer: agent, audience: node, with: node.did(), nb, proofs: [grant], expiration: Infinity }).delegate()
+  const options = { issuer: agent, audience: node, with: node.did(), nb, proofs: [grant], expiration: Infinity }
+  return Blob.accept.invoke(options).delegate()
 }
 
 /** What a receipt gives, once its signature and what it is for have been checked. */
@@ -137,7 +138,9 @@ const refusals = {
   'no delegation': {},
   'an expired one': { proofs: [await reading(now - 3600)] },
   'one for somebody else': { issuer: other, proofs },
-  'one of another space': { proofs: [await Content.retrieve.delegate({ issuer: other, audience: agent, with: space.did() })] },
+  'one that is not the space\'s': {
+    proofs: [await Content.retrieve.delegate({ issuer: other, audience: agent, with: space.did() })],
+  },
 }
 for (const [name, how] of Object.entries(refusals)) {
   const { bytes, out } = await retrieve(place, shard.bytes, [0, 9], how)
@@ -162,7 +165,8 @@ for (const [name, how] of Object.entries({
 const indexBlob = await described(archive)
 const nb = { blob: { digest: indexBlob.digest }, range: [0, archive.length - 1] }
 const first = await Content.retrieve.delegate({ issuer: space, audience: agent, with: space.did(), nb })
-const retrievalAuth = await Content.retrieve.delegate({ issuer: agent, audience: node, with: space.did(), nb, proofs: [first] })
+const options = { issuer: agent, audience: node, with: space.did(), nb, proofs: [first] }
+const retrievalAuth = await Content.retrieve.delegate(options)
 const published = await Assert.index.invoke({
   issuer: agent,
   audience: node,
@@ -174,11 +178,12 @@ const published = await Assert.index.invoke({
 const { ok: told, error: untold } = await believed((await connection.execute(published))[0], published)
 assert.deepEqual(told, {}, untold?.message)
 
-const allowed = await Content.retrieve.delegate({ issuer: space, audience: node, with: space.did(), expiration: now + 60 })
+const allowed = await Content.retrieve.delegate({ issuer: space, audience: node, with: space.did() })
 const query = async (header) => {
   const asking = (from, { headers }) => fetch(from, { headers: { ...headers, ...header } })
   const client = new Indexing({ servicePrincipal: node, serviceURL: new URL(url), fetch: asking })
-  const { ok, error } = await client.queryClaims({ hashes: [blocks[1].cid.multihash], match: { subject: [space.did()] } })
+  const asked = { hashes: [blocks[1].cid.multihash], match: { subject: [space.did()] } }
+  const { ok, error } = await client.queryClaims(asked)
   assert.ok(ok, error?.message)
   return ok
 }
