@@ -16,7 +16,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-head
 FUZZ_SECONDS ?= 60
 CRASH_SECONDS ?= 60
 
-.PHONY: help install serve test test-remote interop interop-big crash fuzz check bench lock clean
+.PHONY: help install serve test test-remote interop interop-big crash faults fuzz check bench lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -40,6 +40,9 @@ interop-big: $(VENV)/installed-dev ## real clients with gigabytes, thousands of 
 
 crash: $(VENV)/installed-dev ## crashes and power cuts of thirteen kinds (CRASH_SECONDS=60 for each)
 	CRASH_SECONDS=$(CRASH_SECONDS) $(BIN)/python -m pytest -m crash_long -q tests/crash $(ARGS)
+
+faults: $(VENV)/installed-dev ## everything that a storage node can do wrong while clients read and write
+	$(BIN)/python -m pytest -m "all_faults or not all_faults" -q tests/faults $(ARGS)
 
 fuzz: $(VENV)/installed-fuzz ## look for inputs that break a parser (FUZZ_SECONDS=60 for each, ARGS="node metadata ...")
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)

@@ -18,6 +18,9 @@ from mst.errors import TreeLimitError
 from registry.heads import BucketMissing
 from registry.uploads import UploadMissing
 
+RETRY_SECONDS = 1
+"""When a client whose request failed for now may try again."""
+_FOR_NOW = (NotShipped, RemoteUnavailable, StoreBusy)
 _CODES: dict[type[BaseException], tuple[str, str | None]] = {
     NoSuchBucket: ("NoSuchBucket", None),
     BucketMissing: ("NoSuchBucket", None),
@@ -42,5 +45,8 @@ def as_s3_error(error: BaseException) -> S3Error:
         return error
     for kind in type(error).__mro__:
         if kind in _CODES:
-            return S3Error(*_CODES[kind])
+            refused = S3Error(*_CODES[kind])
+            if kind in _FOR_NOW:
+                refused.headers["Retry-After"] = str(RETRY_SECONDS)
+            return refused
     return S3Error("InternalError")

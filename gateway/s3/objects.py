@@ -16,7 +16,7 @@ from gateway.s3.parts import part_range, place_of
 from gateway.s3.preconditions import check_read, range_applies, write_check
 from gateway.s3.ranges import ByteRange, parse_range
 from gateway.s3.versions import refuse_version_id, write_headers
-from gateway.store.errors import BlockCorrupt, BlockMissing
+from gateway.store.errors import StoreError
 from gateway.store.mutations import Put
 from mst.entry import Entry
 
@@ -70,7 +70,7 @@ async def get_object(call: Call) -> web.StreamResponse:
             piece = await anext(content, b"")
             if not piece:
                 break
-    except (BlockMissing, BlockCorrupt) as error:
+    except StoreError as error:
         # Headers are out: cutting the connection is the only way left to say that this is not the object.
         log.error("download cut short", request_id=call.request_id, key=call.key_text, reason=str(error))
         if call.request.transport is not None:

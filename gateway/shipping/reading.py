@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, cast
 
-from gateway.node.client import NodeClient, NodeError, NodeLied, Piece, Site
+from gateway.node.client import NodeClient, NodeError, Piece, Site
 from gateway.shipping.places import RemotePlaces
-from gateway.store.errors import BlockCorrupt, BlockMissing, RemoteUnavailable
+from gateway.store.errors import BlockMissing, RemoteUnavailable
 from mst import cbor
 from registry import shards
 from registry.database import Database
@@ -49,9 +49,7 @@ class NodeBlocks:
             sites[shard] = [site]
         try:
             return await self._client.retrieve(pieces, sites)
-        except NodeLied as error:
-            raise BlockCorrupt(str(error)) from error
-        except NodeError as error:
+        except NodeError as error:  # also if it lied: what it gave is of no use, but nothing says that it has no better
             raise RemoteUnavailable(f"the storage node gives no blocks: {error}") from error
 
     def _load_shard(self, number: int) -> tuple[bytes, Site]:
