@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
 
 from gateway.node.client import NodeClient, Remote, Retries, Service, Timeouts
 from gateway.recovering.new_folder import NewFolder, begun
@@ -14,6 +17,8 @@ from gateway.shipping.reading import NodeBlocks
 from gateway.shipping.shipper import ShipSettings
 from gateway.shipping.shipping import Acknowledge, Shipping
 from gateway.store.folder import DataFolder
+from registry import heads, schema, shards, shipments
+from registry.database import Database
 from registry.ucan.signing import KeySigner
 from tests.storage_node import NOW, StorageNode
 from tests.store_client import SPACE_KEY, StoreClient, content_of, open_client
@@ -78,3 +83,28 @@ async def fill(client: StoreClient) -> None:
     await client.put("photos", b"small", b"content")
     await client.put("photos", b"large", content_of("large", 300_000))
     await client.make("films")
+
+
+def registry(path: Path) -> dict[str, Any]:
+    """What matters of a registry."""
+    database = Database.open(DataFolder(path).registry, read_only=True)
+    try:
+        with database.read() as connection:
+            rows = connection.execute(sa.select(schema.shards)).all()
+            return {
+                "buckets": heads.load_all(connection),
+                "newest": shipments.newest(connection),
+                "unfinished": shipments.unfinished(connection),
+                "difference": shipments.difference(connection),
+                "shards": {
+                    (row.digest, row.size_bytes, row.index_digest, row.index_bytes, row.state, row.shipment)
+                    for row in rows
+                    if row.shipment is not None
+                },
+                "packs": {
+                    number: [one.manifest for one in shards.of_shipment(connection, number) if one.manifest]
+                    for number in range(1, shipments.newest(connection)[0] + 1)
+                },
+            }
+    finally:
+        database.close()

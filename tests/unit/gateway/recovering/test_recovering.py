@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.node.client import PublishedIndex, Source
@@ -19,40 +18,15 @@ from mst import car
 from mst.block import Block
 from mst.cid import CID
 from mst.manifest import Manifest, beacon
-from registry import credentials, heads, schema, shards, shipments
+from registry import credentials
 from registry.database import Database
 from registry.space import SpaceKey
 from registry.ucan.capability import Blob
 from registry.ucan.index import Index, Slice
-from tests.recovering import Space, fill
+from tests.recovering import Space, fill, registry
 from tests.store_client import SPACE_KEY, StoreClient, content_of
 
 Run = Callable[[Callable[[Space], Awaitable[None]]], None]
-
-
-def registry(path: Path) -> dict[str, Any]:
-    """What matters of a registry."""
-    database = Database.open(DataFolder(path).registry, read_only=True)
-    try:
-        with database.read() as connection:
-            rows = connection.execute(sa.select(schema.shards)).all()
-            return {
-                "buckets": heads.load_all(connection),
-                "newest": shipments.newest(connection),
-                "unfinished": shipments.unfinished(connection),
-                "difference": shipments.difference(connection),
-                "shards": {
-                    (row.digest, row.size_bytes, row.index_digest, row.index_bytes, row.state, row.shipment)
-                    for row in rows
-                    if row.shipment is not None
-                },
-                "packs": {
-                    number: [one.manifest for one in shards.of_shipment(connection, number) if one.manifest]
-                    for number in range(1, shipments.newest(connection)[0] + 1)
-                },
-            }
-    finally:
-        database.close()
 
 
 def keys(path: Path) -> int:
