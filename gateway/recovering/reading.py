@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.node.client import NodeRefused
+from gateway.node.client import NodeLied, NodeRefused
 from gateway.shipping.reading import NodeBlocks
 from gateway.store.errors import BlockCorrupt, BlockMissing, RemoteUnavailable
 
@@ -32,7 +32,7 @@ async def fetch_each(blocks: NodeBlocks, digests: Sequence[bytes]) -> dict[bytes
     except (BlockMissing, BlockCorrupt) as error:
         reason = str(error)
     except RemoteUnavailable as error:
-        if not isinstance(error.__cause__, NodeRefused):
+        if not isinstance(error.__cause__, NodeRefused | NodeLied):
             raise
         reason = str(error)
     if len(once) == 1:

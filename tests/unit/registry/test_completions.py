@@ -13,6 +13,7 @@ from registry import completions, heads, uploads
 from registry.completions import KEPT_MS, Completion, CompletionDamaged
 from registry.database import Database
 from registry.heads import Bucket, HeadMove
+from registry.migrations import runner
 from registry.uploads import Leaf, Part, UploadMissing
 
 INSTANCE = b"i" * 16
@@ -108,13 +109,12 @@ def test_a_database_from_before_keeps_its_buckets_and_drops_its_uploads(
 ) -> None:
     upgrade = command.upgrade
     monkeypatch.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
-    before = Database.open(path)
-    with before.write() as connection:
+    with sa.create_engine(f"sqlite:///{path}").begin() as connection:
+        runner.upgrade(connection)
         buckets = sa.Table("buckets", sa.MetaData(), autoload_with=connection)
         row = {field.name: getattr(bucket, field.name) for field in fields(Bucket)}
         connection.execute(buckets.insert(), {name: row[name] for name in row.keys() & buckets.columns.keys()})
         upload_id = _begin(connection)
-    before.close()
     monkeypatch.undo()
     after = Database.open(path)
     with after.write() as connection:

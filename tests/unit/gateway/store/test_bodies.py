@@ -176,7 +176,7 @@ def test_a_body_that_fails_its_verification_stays_nowhere(tmp_path: Path, size: 
 
 def _assert_nothing_borrowed(client: StoreClient) -> None:
     """Every bulk segment is idle, and holds whole batches only."""
-    pool = client.store._bulk
+    pool = client.store._own_bulk
     assert pool is not None
     segments = client.store._segments.of_kind("bulk")
     assert sorted(segment.number for segment in pool._idle) == [segment.number for segment in segments]
@@ -226,7 +226,7 @@ def test_a_body_cancelled_at_any_moment(tmp_path: Path, seed: int) -> None:
                 await asyncio.gather(*tasks, return_exceptions=True)
             # A thread may still be finishing for a body whose request is gone.
             for _ in range(200):
-                if len(client.store._bulk._idle) == len(client.store._segments.of_kind("bulk")):  # type: ignore[union-attr]
+                if len(client.store._own_bulk._idle) == len(client.store._segments.of_kind("bulk")):  # type: ignore[union-attr]
                     break
                 await asyncio.sleep(0.01)
             _assert_nothing_borrowed(client)
