@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from mst.cid import CID, DAG_CBOR, DAG_PB, RAW
 from mst.commit import Commit
 from mst.entry import Entry
 from mst.errors import FormatError
+from mst.fetch import drive
 from mst.layer import TreeParams
 from mst.unixfs import FileLink, encode_file_node
 
@@ -157,6 +158,33 @@ def test_what_is_known_is_not_even_loaded(tree_store: Callable[..., Any]) -> Non
     new = set(closure.of_commit(second, load, copied.__contains__))
     assert new == bucket.reachable(second) - copied
     assert set(loaded) <= new
+
+
+@given(current=CHANGES, older=OLDER, width=st.integers(1, 40), data=st.data())
+def test_waves_reach_the_same(
+    tree_store: Callable[..., Any], current: Changes, older: Changes, width: int, data: st.DataObject
+) -> None:
+    bucket = Bucket(tree_store)
+    head = bucket.commit(current, older)
+    needed = bucket.reachable(head)
+    gone = data.draw(st.sets(st.sampled_from(sorted(needed)), max_size=2))
+    asked: list[CID] = []
+
+    def load(cids: Sequence[CID]) -> list[bytes | None]:
+        assert 0 < len(cids) <= width
+        asked.extend(cids)
+        return [
+            None if cid in gone else bucket.blocks[cid] if closure.is_followed(cid) else b"anything" for cid in cids
+        ]
+
+    drive(closure.in_waves(head, width), load)
+    assert set(asked) <= needed
+    waiting, reached = [head], set()
+    while waiting:
+        cid = waiting.pop()
+        reached.add(cid)
+        waiting += () if cid in gone else bucket.needs(cid)
+    assert set(asked) == reached
 
 
 def test_a_block_that_is_not_what_its_parent_says(tree_store: Callable[..., Any]) -> None:

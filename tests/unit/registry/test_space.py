@@ -84,6 +84,15 @@ def test_a_new_key_is_private_and_stays(tmp_path: Path) -> None:
     assert SpaceKey.load_or_create(tmp_path / "other.key").did != made.did
 
 
+def test_a_copy_of_a_key_is_private_and_takes_no_other_files_place(tmp_path: Path) -> None:
+    key = SpaceKey.load_or_create(tmp_path / "space.key")
+    key.write(tmp_path / "copy.key")
+    assert (tmp_path / "copy.key").read_bytes() == (tmp_path / "space.key").read_bytes()
+    assert stat.S_IMODE((tmp_path / "copy.key").stat().st_mode) == 0o600
+    SpaceKey.load_or_create(tmp_path / "other.key").write(tmp_path / "copy.key")
+    assert SpaceKey.load(tmp_path / "copy.key").did == key.did
+
+
 def test_a_key_made_in_the_meantime_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "space.key"
     first = SpaceKey.load_or_create(path)
