@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gateway.node.client import NodeLied, NodeRefused
 from gateway.shipping.reading import NodeBlocks
-from gateway.store.errors import BlockCorrupt, BlockMissing, RemoteUnavailable
+from gateway.store.errors import BlockMissing, RemoteUnavailable
 
 
 class Missing(NamedTuple):
@@ -29,7 +29,7 @@ async def fetch_each(blocks: NodeBlocks, digests: Sequence[bytes]) -> dict[bytes
     once = list(dict.fromkeys(digests))
     try:
         return dict(zip(once, await blocks.fetch(once), strict=True))
-    except (BlockMissing, BlockCorrupt) as error:
+    except BlockMissing as error:
         reason = str(error)
     except RemoteUnavailable as error:
         if not isinstance(error.__cause__, NodeRefused | NodeLied):

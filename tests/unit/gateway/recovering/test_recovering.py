@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.node.client import PublishedIndex, Source
+from gateway.node.client import NodeRefused, PublishedIndex, Source
 from gateway.recovering.errors import NothingThere, SpaceDamaged
 from gateway.store.folder import DataFolder
 from mst import car
@@ -21,9 +21,14 @@ from mst.manifest import Manifest, beacon
 from registry import credentials
 from registry.database import Database
 from registry.space import SpaceKey
-from registry.ucan.capability import Blob
+from registry.ucan import archive
+from registry.ucan.capability import Blob, BlobAccept, BlobAllocate
+from registry.ucan.delegation import delegate
 from registry.ucan.index import Index, Slice
+from registry.ucan.signing import KeySigner
+from registry.ucan.token import Capability
 from tests.recovering import Space, fill, registry
+from tests.storage_node import NOW
 from tests.store_client import SPACE_KEY, StoreClient, content_of
 
 Run = Callable[[Callable[[Space], Awaitable[None]]], None]
@@ -277,5 +282,22 @@ def test_a_node_that_was_emptied(run: Run) -> None:
         with pytest.raises(NothingThere, match="nothing of"):
             await space.recover()
         assert not (space.path / "again").exists()
+
+    run(talk)
+
+
+def test_a_permission_that_has_ended_is_enough(run: Run) -> None:
+    """To read; not to store."""
+
+    async def talk(space: Space) -> None:
+        async with space.gateway() as client:
+            await fill(client)
+        rights = [Capability(can, space.node.did) for can in (BlobAllocate.can, BlobAccept.can)]
+        ended = archive.to_text(delegate(space.node.key, KeySigner(bytes(range(32))).did, rights, expires=NOW - 3600))
+        space.node.grant = lambda agent: ended  # type: ignore[method-assign]
+        assert (await space.recover()).holes == ()
+        async with space.client() as to:
+            with pytest.raises(NodeRefused):
+                await to.allocate_and_put([Source(Blob(sha256(b"new").digest(), 3), pieces_of(b"new"))])
 
     run(talk)
