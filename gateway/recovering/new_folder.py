@@ -16,6 +16,7 @@ from gateway.recovering.errors import FolderInTheWay, NotRecovered
 from gateway.recovering.placing import Placed
 from gateway.shipping.places import RemotePlaces
 from gateway.store.folder import DataFolder, sync_directory
+from gateway.store.index import BlockIndex
 from mst.block import Block
 from mst.manifest import Head
 from registry import credentials, heads, settings, shards, shipments
@@ -80,6 +81,7 @@ class NewFolder:
             raise NotRecovered(f"SQLite left its log beside {folder.recovering}: is the disk full?")
         sync_directory(folder.remote)
         folder.create()
+        BlockIndex(folder.index, read_only=False).close()  # so that it can be looked into before a server ran
         if not folder.key.exists():
             key.write(folder.key)
         folder.recovering.rename(folder.registry)
@@ -120,7 +122,8 @@ def require_new(folder: DataFolder) -> None:
         )
     ours = {folder.key.name, "lock"}
     if folder.recovering.exists():
-        ours |= {folder.remote.name, folder.recovering.name, *(left.name for left in _beside(folder.recovering))}
+        made = (folder.remote, folder.index, folder.recovering, *_beside(folder.recovering))
+        ours |= {path.name for path in made}
     found = sorted(folder.path.iterdir()) if folder.path.exists() else []
     for path in found:
         if path.name not in ours and not _is_half_a_key(path, folder) and not _is_empty(path):
@@ -132,9 +135,10 @@ def require_new(folder: DataFolder) -> None:
 
 def _remove(folder: DataFolder) -> None:
     """Remove what recovering has made; the registry last, as long as it is there the rest counts for nothing."""
-    if folder.remote.exists():
-        shutil.rmtree(folder.remote)
-        sync_directory(folder.path)
+    for made in (folder.remote, folder.index):
+        if made.exists():
+            shutil.rmtree(made)
+    sync_directory(folder.path)
     for file in (*_beside(folder.recovering), folder.recovering):
         file.unlink(missing_ok=True)
     sync_directory(folder.path)
