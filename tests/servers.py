@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +22,12 @@ import boto3
 from botocore.config import Config
 
 from tests.proc import children, kibibytes, open_files
-from tests.rawclient import REPLY_SECONDS_MAX, RawClient
+from tests.rawclient import RawClient
+from tests.waiting import wait_for_server, wait_until
 
 BIN = Path(sys.executable).parent
 PROGRAM = (str(BIN / "ms3t"),)
 SETTINGS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
-START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 40.0
 
 
@@ -111,16 +110,17 @@ class Server(RawClient):
     def worker_of(self, connection: socket.socket) -> int:
         """Which worker has accepted ``connection``."""
         ours, theirs = connection.getsockname()[1], connection.getpeername()[1]
-        deadline = time.monotonic() + REPLY_SECONDS_MAX
-        while time.monotonic() < deadline:
+
+        def found() -> int | None:
             for row in Path("/proc/net/tcp").read_text().splitlines()[1:]:
                 local, remote, inode = (row.split()[column] for column in (1, 2, 9))
                 if int(local.partition(":")[2], 16) == theirs and int(remote.partition(":")[2], 16) == ours:
                     for worker in self.workers():
                         if f"socket:[{inode}]" in open_files(worker):
                             return worker
-            time.sleep(0.01)
-        raise AssertionError("no worker has the connection")
+            return None
+
+        return wait_until(found)
 
     def connections_to_all_workers(self, each: int = 1) -> dict[int, list[socket.socket]]:
         """New connections, ``each`` to every worker; the kernel chooses, so some are opened in vain."""
@@ -189,15 +189,7 @@ def _spawn(program: Sequence[str], arguments: list[str], log_path: Path) -> subp
 
 def _await_start(server: Server) -> dict[str, str]:
     """Wait until the server has said where it is, and read its settings as a user does."""
-    deadline = time.monotonic() + START_SECONDS_MAX
-    note = server.data_dir / "server.json"
-    while True:
-        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-            if json.loads(note.read_text())["pid"] == server.process.pid:
-                break
-        assert server.process.poll() is None, f"the server ended at once:\n{server.log}"
-        assert time.monotonic() < deadline, f"the server did not start:\n{server.log}"
-        time.sleep(0.02)
+    wait_for_server(server.data_dir, server.process, lambda: server.log)
     shell = ["sh", "-c", 'settings=$("$0" env --data-dir "$1") && eval "$settings" && env -0']
     config_path = server.log_path.with_name("config.yaml")
     printed = subprocess.run(

@@ -176,7 +176,7 @@ def sweep(folder: Path, fault: Fault, seed: int, operations: int) -> Report:
         calls = _strike(folder, fault, at, seed, operations, report)
         if report.wrong or calls < at:
             break
-    return report.to_json()
+    return vars(report)
 
 
 def strike(folder: Path, fault: Fault, seed: int, operations: int, seconds: float) -> Report:
@@ -189,7 +189,7 @@ def strike(folder: Path, fault: Fault, seed: int, operations: int, seconds: floa
         _strike(folder, fault, dice.randint(1, calls), dice.getrandbits(30), operations, report)
         if report.wrong:
             break
-    return report.to_json()
+    return vars(report)
 
 
 @dataclass
@@ -200,9 +200,6 @@ class Strikes:
     points: int = 0
     answered: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-
-    def to_json(self) -> Report:
-        return {"wrong": self.wrong, "points": self.points, "answered": self.answered, "refused": self.refused}
 
 
 def _strike(folder: Path, fault: Fault, at: int, seed: int, operations: int, report: Strikes) -> int:
@@ -293,7 +290,7 @@ def cut(folder: Path, seed: int, operations: int, losses: int, failing_sync: int
     events = _record(folder, seed, operations, failing_sync)
     report = Cuts()
     _cut(folder, events, power.moments(events), losses, random.Random(seed), report)
-    return report.to_json()
+    return vars(report)
 
 
 def cut_at_random(folder: Path, seed: int, operations: int, seconds: float) -> Report:
@@ -310,7 +307,7 @@ def cut_at_random(folder: Path, seed: int, operations: int, seconds: float) -> R
         shutil.rmtree(run)
         if report.wrong:
             break
-    return report.to_json()
+    return vars(report)
 
 
 @dataclass
@@ -321,9 +318,6 @@ class Cuts:
     runs: int = 0
     states: int = 0
     answered: int = 0
-
-    def to_json(self) -> Report:
-        return {"wrong": self.wrong, "runs": self.runs, "states": self.states, "answered": self.answered}
 
 
 def _cut(

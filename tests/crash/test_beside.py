@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway.store.folder import DataFolder
 from gateway.store.store import Store, StoreSettings
 from tests.store_client import StoreClient
+from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS = 3.0
@@ -32,9 +33,7 @@ def test_readers_beside_a_writer(folder: Path) -> None:
     with (folder / "said").open("wb") as said:
         writer = subprocess.Popen([*driver, "run", "--operations", "1000000"], cwd=REPOSITORY, stdout=said)
     try:
-        while b"done" not in (folder / "said").read_bytes():
-            assert writer.poll() is None
-            time.sleep(0.05)
+        wait_until(lambda: b"done" in (folder / "said").read_bytes())
         seen = []
         until = time.monotonic() + SECONDS
         while time.monotonic() < until:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.not_remote(reason="what the node has is dropped, so the disk does not fill up")
 
@@ -61,16 +62,6 @@ def put(s3: Any, key: str, size: int) -> int:
         return error.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
-def put_in_time(s3: Any, key: str, size: int) -> bool:
-    """Whether a PUT succeeds within a few seconds."""
-    deadline = time.monotonic() + RECOVER_SECONDS_MAX
-    while put(s3, key, size) != 200:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
-
-
 def check_all(s3: Any, stored: dict[str, int]) -> None:
     """Everything that was acknowledged is there, whole, and nothing else."""
     listed = {row["Key"]: row["Size"] for row in s3.list_objects_v2(Bucket="small").get("Contents", ())}
@@ -102,7 +93,7 @@ def test_uploads_stop_at_the_reserve(full: Any, small_disk: Path, size: int) -> 
     del stored["key-0"], stored["key-1"]
     check_all(s3, stored)
     ballast.unlink()
-    assert put_in_time(s3, "afterwards", size)
+    wait_until(lambda: put(s3, "afterwards", size) == 200, RECOVER_SECONDS_MAX)
     stored["afterwards"] = size
     check_all(s3, stored)
 
@@ -128,7 +119,7 @@ def test_not_a_byte_left(full: Any, small_disk: Path) -> None:
             assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 507
     check_all(s3, stored)
     ballast.unlink()
-    assert put_in_time(s3, "afterwards", 1000), full.log[-3000:]
+    wait_until(lambda: put(s3, "afterwards", 1000) == 200, RECOVER_SECONDS_MAX, log=lambda: full.log)
     stored["afterwards"] = 1000
     check_all(s3, stored)
     full.kill()

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import wait_until, wait_until_refused
+
 MIB = 1 << 20
 WORKERS = 3
 END_SECONDS_MAX = 10.0
@@ -59,10 +61,12 @@ def wait_for_end(pids: list[int]) -> None:
 
 def wait_for_workers(server: Any, without: set[int]) -> list[int]:
     """The workers, when there are as many as there should be and none of ``without``, and all accept connections."""
-    deadline = time.monotonic() + RECOVER_SECONDS_MAX
-    while len(workers := server.workers()) < WORKERS or without & set(workers):
-        assert time.monotonic() < deadline, server.log[-3000:]
-        time.sleep(0.02)
+
+    def whole() -> list[int]:
+        workers: list[int] = server.workers()
+        return [] if len(workers) < WORKERS or without & set(workers) else workers
+
+    workers = wait_until(whole, log=lambda: server.log)
     for connections in server.connections_to_all_workers().values():
         for connection in connections:
             connection.close()
@@ -244,10 +248,7 @@ def test_without_a_nursery_the_workers_that_are_left_serve(start: Start) -> None
     _, nursery, *workers = server.processes()
     os.kill(nursery, signal.SIGKILL)
     os.kill(workers[0], signal.SIGKILL)
-    deadline = time.monotonic() + RECOVER_SECONDS_MAX
-    while "NO WORKER CAN BE STARTED" not in server.log:
-        assert time.monotonic() < deadline, server.log
-        time.sleep(0.02)
+    wait_until(lambda: "NO WORKER CAN BE STARTED" in server.log, log=lambda: server.log)
     for _ in range(20):
         assert server.request("GET", "/").status == 200
     assert server.stop() == 0
@@ -276,18 +277,6 @@ def interrupt(server: Any) -> None:
         os.kill(pid, signal.SIGINT)
 
 
-def wait_until_stopping(server: Any) -> None:
-    deadline = time.monotonic() + RECOVER_SECONDS_MAX
-    address, _, port = server.host.rpartition(":")
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection((address, int(port))).close()
-        except ConnectionRefusedError:
-            return
-        time.sleep(0.02)
-    raise AssertionError("still accepting connections")
-
-
 def test_requests_in_progress_in_all_workers_are_finished(start: Start) -> None:
     server = start(config={"workers": WORKERS})
     assert server.request("PUT", "/bkt").status == 200
@@ -300,7 +289,7 @@ def test_requests_in_progress_in_all_workers_are_finished(start: Start) -> None:
             server.process.send_signal(signal.SIGTERM)
         else:
             interrupt(server)
-        wait_until_stopping(server)
+        wait_until_refused(server.host)
         for connection, body in begun.values():
             connection.sendall(body[300_000:])
             reply = server.read_reply(connection, "PUT")
@@ -325,7 +314,7 @@ def test_a_second_signal_waits_for_nobody(start: Start) -> None:
     begun = begin_uploads(server)
     others = server.processes()[1:]
     server.process.send_signal(signal.SIGTERM)
-    wait_until_stopping(server)
+    wait_until_refused(server.host)
     interrupt(server)
     assert server.process.wait(RECOVER_SECONDS_MAX) == 0
     wait_for_end(others)
@@ -348,8 +337,5 @@ def test_lines_of_the_access_log_are_whole(several: Any, connections: list[socke
 
     with ThreadPoolExecutor(len(connections)) as pool:
         list(pool.map(ask, connections))
-    deadline = time.monotonic() + RECOVER_SECONDS_MAX
     whole = re.compile(r"^\S+Z 127\.0\.0\.1 \S+ GetObject /bkt/x{800}-\d+ 404 0 \d+ [\d.]+ [0-9A-F]{16}$", re.M)
-    while len(whole.findall(several.log)) < 40 * len(connections):
-        assert time.monotonic() < deadline, several.log[-3000:]
-        time.sleep(0.05)
+    wait_until(lambda: len(whole.findall(several.log)) >= 40 * len(connections), log=lambda: several.log)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ import pytest
 
 from tests.node_process import MS3T, NodeProcess
 from tests.servers import Server, child_environment
-
-START_SECONDS_MAX = 30.0
+from tests.waiting import wait_until
 
 Start = Callable[..., Server]
 
@@ -130,9 +128,7 @@ def test_a_node_that_is_gone_and_comes_back(pair: Pair) -> None:
 
 
 def until_shipped(pair: Pair, server: Server) -> None:
-    deadline = time.monotonic() + START_SECONDS_MAX
-    while roots(pair, server)["photos"]["behind_commits"]:
-        assert time.monotonic() < deadline, server.log[-3000:]
+    wait_until(lambda: not roots(pair, server)["photos"]["behind_commits"], log=lambda: server.log)
 
 
 def test_ack_remote_needs_a_remote(pair: Pair) -> None:

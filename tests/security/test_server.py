@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import socket
-import time
 from collections.abc import Mapping
 from urllib.parse import quote
 
@@ -14,6 +13,7 @@ import pytest
 
 from tests.rawclient import Reply
 from tests.servers import Server
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("kept")
 
@@ -195,7 +195,4 @@ def test_cve_2022_31028_cve_2020_1700_and_cve_2019_3821_broken_connections_leave
         # Reset instead of an orderly end.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         connection.close()
-    deadline = time.monotonic() + 20
-    while sockets() > before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert sockets() <= before
+    wait_until(lambda: sockets() <= before)

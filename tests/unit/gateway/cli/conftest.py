@@ -9,7 +9,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -27,10 +26,10 @@ from mst.entry import Entry
 from registry import credentials
 from registry.heads import Bucket
 from registry.space import SpaceKey
+from tests.waiting import PATIENCE_SECONDS, wait_for_server
 
 TIME_MS = 1_700_000_000_000
 MS3T = Path(sys.executable).with_name("ms3t")
-READY_SECONDS = 30.0
 
 AWKWARD = "naïve \x1b[31m [red]\n.txt"
 BIG = random.Random(0).randbytes(3_072_000)  # three leaves
@@ -166,17 +165,7 @@ class ServerProcess:
 
     def wait_until_ready(self) -> dict[str, Any]:
         """What server.json says when the server has written it."""
-        deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.output()
-            try:
-                written: dict[str, Any] = json.loads((self.data / "server.json").read_text())
-            except FileNotFoundError:
-                written = {}
-            if written.get("pid") == self.process.pid:
-                return written
-            time.sleep(0.05)
-        raise AssertionError(f"not ready: {self.output()}")
+        return wait_for_server(self.data, self.process, self.output)
 
     def output(self) -> str:
         return self.log.read_text()
@@ -185,7 +174,7 @@ class ServerProcess:
         """Signal it and wait for its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(READY_SECONDS)
+        code = self.process.wait(PATIENCE_SECONDS)
         self._file.close()
         return code
 

@@ -6,7 +6,6 @@ How they behave when all is well, or are killed, is in ``tests/interop/test_proc
 from __future__ import annotations
 
 import http.client
-import json
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import pytest
 from registry import credentials
 from registry.credentials import Credential
 from registry.database import Database
+from tests.waiting import wait_for_server
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 READY_SECONDS = 60.0
@@ -62,12 +62,8 @@ class Client:
     """Sends every request over a connection of its own."""
 
     def __init__(self, data: Path, server: subprocess.Popen[bytes], sign: Callable[..., Any]) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while not (data / "server.json").exists():
-            assert server.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        self._host = json.loads((data / "server.json").read_text())["endpoint"].removeprefix("http://")
+        log = data.parent / "output"
+        self._host = wait_for_server(data, server, log.read_text)["endpoint"].removeprefix("http://")
         with closing(Database.open(data / "registry.db", read_only=True)) as database, database.read() as connection:
             self._key: Credential = credentials.list_all(connection)[0]
         self._sign = sign
