@@ -93,7 +93,7 @@ class Shipper:
         sender: brings shards to the remote.
         watch: is told what has been shipped.
         commits: how often something was committed; a number that only grows.
-        written: how many bytes all segments have.
+        written: how many bytes have been written to segments.
     """
 
     def __init__(

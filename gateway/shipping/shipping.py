@@ -94,7 +94,7 @@ class Shipping:
             sender=Sender(remote, contents, ledger, places),
             watch=first,
             commits=lambda: committer.commits,
-            written=lambda: store.size_bytes,
+            written=lambda: store.written_bytes,
         )
         if first is not None:
             first.want = shipper.want

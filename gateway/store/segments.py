@@ -27,6 +27,7 @@ class Segments:
         self._by_number: dict[int, tuple[SegmentKind, Segment]] = {}
         self._creating = threading.Lock()
         self._newest = 0
+        self._removed_bytes = 0
         for file in sorted(folder.segments.iterdir()) if folder.segments.exists() else ():
             match = _NAME.fullmatch(file.name)
             if match:
@@ -72,6 +73,7 @@ class Segments:
     def remove(self, number: int) -> None:
         """Delete a segment, durably; who is reading it may finish."""
         _, segment = self._by_number.pop(number)
+        self._removed_bytes += segment.file_bytes
         segment.path.unlink()
         sync_directory(segment.path.parent)
 
@@ -133,8 +135,13 @@ class Segments:
 
     @property
     def size_bytes(self) -> int:
-        """The length of all segments together."""
-        return sum(segment.size for _, segment in list(self._by_number.values()))
+        """The length of all segments together, with what other processes wrote."""
+        return sum(segment.file_bytes for _, segment in list(self._by_number.values()))
+
+    @property
+    def written_bytes(self) -> int:
+        """As `size_bytes`, and what was removed since they were opened."""
+        return self._removed_bytes + self.size_bytes
 
     def close(self) -> None:
         """Close every file."""

@@ -319,6 +319,11 @@ class Store:
         """The length of all segments."""
         return self._segments.size_bytes
 
+    @property
+    def written_bytes(self) -> int:
+        """The length of all segments that there have been since it was opened."""
+        return self._segments.written_bytes
+
     def buckets(self) -> list[Bucket]:
         """Every bucket with its head, in byte order of the names."""
         return sorted(self._heads.buckets(), key=lambda bucket: bucket.name)

@@ -1,4 +1,4 @@
-"""One segment file under every kind of write that goes wrong."""
+"""One segment file under every kind of write that goes wrong, and how many bytes all of them were given."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import errno
 import os
 import resource
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from gateway.store.errors import BlockCorrupt, StoreError, StoreFull, StoreReadOnly
+from gateway.store.folder import DataFolder
 from gateway.store.segment import Segment
+from gateway.store.segments import Segments
 from mst import car
 
 HEADER_BYTES = len(car.HEADER)
@@ -204,3 +207,17 @@ def test_a_system_that_cannot_tell_has_nothing_in_memory(segment: Segment, monke
     assert not segment.in_memory(0, 100)
     monkeypatch.delattr(os, "RWF_NOWAIT")
     assert not segment.in_memory(0, 100)
+
+
+def test_what_was_written_counts_whoever_wrote_it_and_whether_it_is_still_there(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path).create()
+    with closing(Segments(folder, read_only=False)) as segments:
+        lent = segments.create("bulk")
+        with closing(Segment.open(lent.number, lent.path, read_only=False)) as elsewhere:
+            elsewhere.append([bytes(1000)])
+        assert segments.written_bytes == HEADER_BYTES + 1000
+        segments.remove(lent.number)
+        assert segments.size_bytes == 0
+        assert segments.written_bytes == HEADER_BYTES + 1000
+        segments.create("log")
+        assert segments.written_bytes == 2 * HEADER_BYTES + 1000
