@@ -35,8 +35,8 @@ test-remote: $(VENV)/installed-dev ## the tests of clients, with servers that ha
 interop: $(INTEROP)/installed ## other people's clients, and their side of the storage network
 	$(INTEROP)/bin/python -m pytest -m interop -q tests/interop/clients tests/interop/network $(ARGS)
 
-interop-big: $(VENV)/installed-dev ## real clients with gigabytes, thousands of files and many crashes
-	$(BIN)/python -m pytest -m big -q tests/interop $(ARGS)
+interop-big: $(VENV)/installed-dev ## gigabytes, thousands of files, very many objects, and many crashes
+	$(BIN)/python -m pytest -m big -q tests/interop tests/unit/gateway/shipping $(ARGS)
 
 crash: $(VENV)/installed-dev ## crashes and power cuts of fourteen kinds (CRASH_SECONDS=60 for each)
 	CRASH_SECONDS=$(CRASH_SECONDS) $(BIN)/python -m pytest -m crash_long -q tests/crash $(ARGS)

@@ -20,7 +20,7 @@ from mst.fetch import Fetch, Result, drive
 from mst.layer import TreeParams
 from mst.node import Node
 from mst.walk import Walk
-from tests import signing
+from tests import asked_for, signing
 from tests.signing import SignedRequest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -35,6 +35,16 @@ sys.dont_write_bytecode = False
 settings.register_profile("ci", max_examples=100, deadline=None)
 settings.register_profile("deep", max_examples=10_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker, what in asked_for.MARKERS.items():
+        config.addinivalue_line("markers", f"{marker}: {what}; only with -m {marker}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what has to be asked for, unless the marker expression names it."""
+    asked_for.leave_out((one for one in asked_for.MARKERS if one not in config.option.markexpr), config, items)
 
 
 @pytest.fixture(scope="session")

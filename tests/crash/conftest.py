@@ -1,4 +1,4 @@
-"""Starting the process that crashes, and keeping the long runs out of the ordinary ones."""
+"""Starting the process that crashes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,6 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 MEMORY = Path("/dev/shm")
 """Where a killed process's files are as safe as on a disk, and quicker."""
-LONG = "crash_long"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", f"{LONG}: crashes for as long as CRASH_SECONDS says; only with -m {LONG}")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if LONG in config.option.markexpr:
-        return
-    long = [item for item in items if item.get_closest_marker(LONG)]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture

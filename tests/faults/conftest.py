@@ -1,4 +1,4 @@
-"""A front far from its bytes, and most of its faults kept out of the ordinary runs: `make faults` runs them all."""
+"""A front far from its bytes."""
 
 from __future__ import annotations
 
@@ -7,21 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.far_front import FarFront, far_front
-
-ALL = "all_faults"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", f"{ALL}: one of very many faults; only with -m, as `make faults` has it")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if ALL in config.option.markexpr:
-        return
-    many = [item for item in items if item.get_closest_marker(ALL)]
-    if many:
-        config.hook.pytest_deselected(items=many)
-        items[:] = [item for item in items if item not in many]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, IncompleteReadError, ResponseStreamingError
 
-from tests.faults.conftest import ALL
 from tests.faults.far_front import FarFront
 from tests.faults.node_faults import FAULTS, STATES, wrong
 from tests.store_client import content_of
@@ -28,7 +27,7 @@ CUT = (ConnectionClosedError, IncompleteReadError, ResponseStreamingError)
 
 
 def _marked(names: tuple[str, ...]) -> list[Any]:
-    return [name if name in USUAL else pytest.param(name, marks=getattr(pytest.mark, ALL)) for name in names]
+    return [name if name in USUAL else pytest.param(name, marks=pytest.mark.all_faults) for name in names]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.faults.conftest import ALL
 from tests.faults.far_front import FarFront
 from tests.faults.node_faults import FAULTS, STATES, wrong
 from tests.store_client import content_of
@@ -64,7 +63,7 @@ def _is_answered(s3: Any, bucket: str, write: Callable[[Any, str], None]) -> boo
 @pytest.mark.parametrize(
     ("method", "name"),
     [
-        pytest.param(*case, id=" ".join(case), marks=() if " ".join(case) in USUAL else getattr(pytest.mark, ALL))
+        pytest.param(*case, id=" ".join(case), marks=() if " ".join(case) in USUAL else pytest.mark.all_faults)
         for case in CASES
     ],
 )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.asked_for import leave_out
 from tests.certificates import Authority
 from tests.interop.programs import FROM_THE_MACHINE, Program
 from tests.remote_servers import RemoteServers
@@ -25,22 +26,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "big: moves gigabytes or thousands of files; runs only when asked for with -m big"
-    )
     config.addinivalue_line("markers", "interop: drives a client that is not ours")
     config.addinivalue_line("markers", "not_remote(reason): left out with --remote")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the big tests out unless the marker expression names them, and with ``--remote`` what cannot be so."""
-    unwanted = [] if "big" in config.option.markexpr else ["big"]
     if config.getoption("--remote", default=False):
-        unwanted.append("not_remote")
-    left_out = [item for item in items if any(map(item.get_closest_marker, unwanted))]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        leave_out(["not_remote"], config, items)
 
 
 StartServer = Callable[..., Server]

@@ -43,7 +43,7 @@ async def _far(
     remote = Remote(node=service, grant=node.grant(SPACE_KEY.did), space=SPACE_KEY, retries=retries)
     async with open_client(path) as client, NodeClient(remote, observer=seen.append) as to:
         shipping = Shipping.start(
-            client.store, SPACE_KEY, NodeRemote(to), ShipSettings(at_once=True), Acknowledge(60.0)
+            client.store, SPACE_KEY, NodeRemote(to), ShipSettings(at_once=True), Acknowledge(600.0)
         )
         far = client.store.read_from_afar(NodeBlocks(to, client.store.database, shipping.places), None)
         try:
@@ -77,9 +77,10 @@ async def _levels(client: StoreClient) -> int:
     return root.layer + 1
 
 
-def test_round_trips(node: NodeProcess, tmp_path: Path) -> None:
+@pytest.mark.parametrize("keys", [2_500, pytest.param(100_000, marks=pytest.mark.big)])
+def test_round_trips(node: NodeProcess, tmp_path: Path, keys: int) -> None:
     async def run() -> None:
-        contents = {b"%05d" % n: b"body %d" % n for n in range(2_500)}
+        contents = {b"%05d" % n: b"%d".ljust(1024) % n for n in range(keys)}
         contents[b"large"] = b"".join(content_of(n, 1 << 20) for n in range(64))
         async with _far(node, tmp_path, contents) as (client, seen):
             levels = await _levels(client)
