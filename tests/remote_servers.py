@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -38,6 +39,12 @@ class RemoteServers:
     def __exit__(self, *_: object) -> None:
         self.node.stop()
         self.proxy.__exit__()
+
+    def kill_node(self) -> None:
+        """End the node as a power cut does, as far as a process can tell, and start it again."""
+        self.node.stop(signal.SIGKILL)
+        self.node = NodeProcess(self.node.data, "--public-url", self.proxy.url)
+        self.proxy.node_url = self.node.ready["url"]
 
     @property
     def reads(self) -> int:

@@ -17,10 +17,13 @@ from pathlib import Path
 
 from gateway.shipping.places import RemotePlaces
 from gateway.shipping.remote import Blob, Index, NotAccepted, RemoteError
+from gateway.store.errors import BlockMissing
 from mst import car, closure
 from mst.cid import CID
 from mst.commit import Commit
 from mst.manifest import Head, Manifest, beacon
+from registry import shards
+from registry.database import Database
 from registry.space import verify_commit, verify_manifest
 from registry.ucan import index
 
@@ -98,6 +101,41 @@ class FolderRemote:
 
     def _has(self, digest: bytes) -> bool:
         return (self.path / "blobs" / digest.hex()).exists()
+
+
+class FolderBlocks:
+    """Blocks in the shards that a folder has; see `gateway.store.far.RemoteBlocks`.
+
+    Args:
+        remote: the folder.
+        database: the registry, which knows the shards.
+        places: where blocks lie in them.
+
+    Attributes:
+        fetched: how many blocks were asked for.
+    """
+
+    def __init__(self, remote: FolderRemote, database: Database, places: RemotePlaces) -> None:
+        self._remote = remote
+        self._database = database
+        self._places = places
+        self.fetched = 0
+
+    def holds(self, digest: bytes) -> bool:
+        return self._places.get(digest) is not None
+
+    async def fetch(self, digests: Sequence[bytes]) -> list[bytes]:
+        found = []
+        for digest in digests:
+            place = self._places.get(digest)
+            if place is None:
+                raise BlockMissing(digest.hex())
+            with self._database.read() as connection:
+                (shard,) = shards.get(connection, [place.segment])
+            data = (self._remote.path / "blobs" / shard.digest.hex()).read_bytes()
+            found.append(data[place.offset : place.offset + place.length])
+        self.fetched += len(digests)
+        return found
 
 
 @dataclass

@@ -100,7 +100,7 @@ class StoreClient:
         """Every object's content; also checks that the bucket's totals and commit say the same as its tree."""
         entries = await self.entries(bucket)
         head = self.store.bucket(bucket)
-        commit = Commit.decode(self.store.blocks.read(head.commit))
+        commit = Commit.decode(await self.store.blocks.read_async(head.commit))
         verify_commit(commit)
         assert (commit.bucket, commit.instance) == (head.name, head.instance)
         assert (commit.tree, commit.versions) == (head.tree, head.versions)

@@ -27,7 +27,7 @@ from gateway.store.folder import DataFolder
 from registry.space import SpaceKey
 from registry.ucan.signing import KeySigner
 from tests.crash.faults import KILLED
-from tests.crash.shipping import Steps
+from tests.crash.steps import Steps
 from tests.recovering import Space, fill, registry
 from tests.storage_node import StorageNode
 

@@ -12,9 +12,8 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from gateway.shipping.shipping import Acknowledge, Shipping
 from gateway.store.store import StoreSettings
 from registry.shipments import Shipment
 from tests.crash.faults import KILLED
+from tests.crash.steps import Steps
 from tests.shipped import FolderRemote, check_places, read
 from tests.store_client import SPACE_KEY, StoreClient, content_of, open_client
 
@@ -38,46 +38,6 @@ STEPS = (
     (RemotePlaces, ("add",)),
     (Ledger, ("begin", "note", "finish", "send_back", "insert")),
 )
-
-
-class Steps:
-    """Counts steps, and ends the process at one of them."""
-
-    def __init__(self, last: int) -> None:
-        self.count = 0
-        self._last = last
-
-    def __call__(self, _: str = "") -> None:
-        self.count += 1
-        if self.count == self._last:
-            os._exit(KILLED)
-
-    def watch(self, calls: Iterable[tuple[Any, Iterable[str]]] = STEPS) -> None:
-        """Count a step before and after each of some calls, by what they belong to."""
-        for kind, names in calls:
-            for name in names:
-                setattr(kind, name, self._around(getattr(kind, name)))
-
-    def _around(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        if asyncio.iscoroutinefunction(call):
-
-            @wraps(call)
-            async def around_async(*args: Any, **kwargs: Any) -> Any:
-                self()
-                result = await call(*args, **kwargs)
-                self()
-                return result
-
-            return around_async
-
-        @wraps(call)
-        def around(*args: Any, **kwargs: Any) -> Any:
-            self()
-            result = call(*args, **kwargs)
-            self()
-            return result
-
-        return around
 
 
 def heads_before_acceptance() -> None:
@@ -171,7 +131,7 @@ def run(folder: Path, last: int) -> int:
     if pid == 0:
         steps = Steps(last)
         limit()
-        steps.watch()
+        steps.watch(STEPS)
         try:
             report = asyncio.run(ship(folder, steps, write))
             (folder / "report").write_text(json.dumps(report))

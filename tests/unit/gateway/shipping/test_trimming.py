@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from gateway.store.mutations import DropSegments, Put, Survey
 from gateway.store.segments import Segments
 from gateway.store.store import StoreSettings
 from tests.memory_remote import forget_nodes
+from tests.shipped import FolderBlocks
 from tests.store_client import StoreClient, content_of, open_client
 
 OpenShip: TypeAlias = Callable[..., AbstractAsyncContextManager[Any]]
@@ -29,36 +30,13 @@ SMALL_SEGMENTS = StoreSettings(segment_bytes=400_000, threads=4)
 CONTENTS = {b"%02d" % n: content_of(n, (50, 20_000, 200_000)[n % 3]) for n in range(18)}
 
 
-class FolderBlocks:
-    """Blocks in the shards that a folder has."""
-
-    def __init__(self, ship: Any):
-        self._ship = ship
-        self.fetched = 0
-
-    def holds(self, digest: bytes) -> bool:
-        return self._ship.shipping.places.get(digest) is not None
-
-    async def fetch(self, digests: Sequence[bytes]) -> list[bytes]:
-        shards = {row.number: row.digest for row in self._ship.shards()}
-        blobs = self._ship.remote.accepted()
-        found = []
-        for digest in digests:
-            place = self._ship.shipping.places.get(digest)
-            if place is None:
-                raise BlockMissing(digest.hex())
-            found.append(blobs[shards[place.segment]][place.offset : place.offset + place.length])
-        self.fetched += len(digests)
-        return found
-
-
 @asynccontextmanager
 async def _trimmed(
     open_ship: OpenShip, path: Path, bytes_max: int = 0, cache: BlockCache | None = None, **options: Any
 ) -> AsyncIterator[tuple[Any, Trimmer, FolderBlocks]]:
     """A store that is shipped, and reads from where it is shipped to."""
     async with open_ship(path, **options) as ship:
-        remote = FolderBlocks(ship)
+        remote = FolderBlocks(ship.remote, ship.client.store.database, ship.shipping.places)
         far = ship.client.store.read_from_afar(remote, cache)
         try:
             yield ship, Trimmer(ship.client.store, ship.shipping.places, cache, bytes_max), remote
