@@ -6,11 +6,16 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.store.folder import DataFolder
+from registry.database import Database
+from registry.heads import load_all
+from registry.space import SpaceKey
 from tests.node_process import MS3T, NodeProcess
 from tests.servers import Server, child_environment
 from tests.waiting import wait_until
@@ -24,23 +29,15 @@ class Pair:
     def __init__(self, tmp_path: Path, start: Start) -> None:
         self.data = tmp_path / "gateway"
         self._start = start
-        self._made = 0
         self.node = NodeProcess(tmp_path / "node")
         self.port = self.node.ready["url"].rpartition(":")[2]
-        first = start(data_dir=self.data)  # who the node is to let in is known after the first start
-        first.stop()
+        self.did = SpaceKey.load_or_create(DataFolder(self.data).create().key).did
 
     def serve(self, **config: Any) -> Server:
         """Start the gateway."""
         ready = self.node.ready
         remote = {"url": ready["url"], "did": ready["did"], "proof": self.node.grant(self.did)}
         return self._start(data_dir=self.data, config={"remote": remote, **config})
-
-    @property
-    def did(self) -> str:
-        checks = self.ms3t("doctor", "--json", status=None)["checks"]
-        (key,) = (check for check in checks if check["check"] == "space key")
-        return str(next(word.rstrip(",.") for word in key["detail"].split() if word.startswith("did:key:")))
 
     def restart_node(self) -> None:
         """Start the node again, where it was."""
@@ -93,6 +90,7 @@ def test_what_is_answered_is_shipped(pair: Pair) -> None:
     assert root["shipped_commit"] == root["commit"]
     checks = {check["check"]: check for check in pair.ms3t("doctor", "--json", config=config_of(server))["checks"]}
     assert checks["shipping"]["status"] == checks["storage node"]["status"] == "ok"
+    assert str(pair.did) in checks["space key"]["detail"]  # what a person gives to whoever runs the node
     s3.delete_bucket_tagging(Bucket="photos")
     assert server.stop() == 0
 
@@ -128,12 +126,19 @@ def test_a_node_that_is_gone_and_comes_back(pair: Pair) -> None:
 
 
 def until_shipped(pair: Pair, server: Server) -> None:
-    wait_until(lambda: not roots(pair, server)["photos"]["behind_commits"], log=lambda: server.log)
+    with closing(Database.open(server.data_dir / "registry.db", read_only=True)) as database:
+
+        def is_shipped() -> bool:
+            with database.read() as connection:
+                return all(bucket.shipped == bucket.commit for bucket in load_all(connection))
+
+        wait_until(is_shipped, log=lambda: server.log)
+    assert roots(pair, server)["photos"]["behind_commits"] == 0
 
 
-def test_ack_remote_needs_a_remote(pair: Pair) -> None:
+def test_ack_remote_needs_a_remote(tmp_path: Path) -> None:
     done = subprocess.run(
-        [str(MS3T), "serve", "--data-dir", str(pair.data)], capture_output=True, text=True, check=False,
+        [str(MS3T), "serve", "--data-dir", str(tmp_path / "data")], capture_output=True, text=True, check=False,
         env=child_environment({"MS3T_ACK": "remote"}),
     )  # fmt: skip
     assert done.returncode == 2
