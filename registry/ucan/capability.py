@@ -7,14 +7,12 @@ Specs: https://github.com/storacha/specs (w3-blob, w3-index, w3-retrieval, conte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, Self, TypeVar
 
-from mst import cbor
 from mst.cbor import Value
 from mst.cid import CAR, CID, Link, multihash
-from mst.errors import FormatError
 from mst.limits import INTEGER_MAX
 from registry.ucan.did import DID
 from registry.ucan.errors import Malformed
@@ -316,7 +314,7 @@ class Retrieve:
     @classmethod
     def read(cls, fields: Fields) -> Self:
         digest = _digest(Fields(fields.take("blob", dict), "blob"))
-        start, end = _range(fields.take("range", list))
+        start, end = byte_range(fields.take("range", list))
         return cls(digest, start, end)
 
 
@@ -429,49 +427,12 @@ class BlobList:
         return cls(blobs, fields.take_if("cursor", str))
 
 
-def grants(granted: Capability, claimed: Capability) -> bool:
-    """Whether ``granted`` covers ``claimed``: the ability, the resource, and every condition.
+def byte_range(value: Value) -> tuple[int, int]:
+    """First and last byte of a range.
 
-    A condition must be met by an argument that equals it; a range, by one that lies inside.
+    Raises:
+        Malformed: it is none.
     """
-    return (
-        _covers_ability(granted.can, claimed.can)
-        and granted.resource in (claimed.resource, "ucan:*")
-        and all(_meets(claimed, name, condition) for name, condition in (granted.nb or {}).items())
-    )
-
-
-def _covers_ability(pattern: str, can: str) -> bool:
-    return pattern in (can, "*") or (pattern.endswith("/*") and can.startswith(pattern[:-1]))
-
-
-def _meets(claimed: Capability, name: str, condition: Value) -> bool:
-    if claimed.nb is None or name not in claimed.nb:
-        return False
-    narrower = _NARROWER.get((claimed.can, name), _equal)
-    return narrower(condition, claimed.nb[name])
-
-
-def _equal(condition: Value, argument: Value) -> bool:
-    # By their bytes: to Python 1 and True are equal.
-    try:
-        return cbor.encode(condition) == cbor.encode(argument)
-    except FormatError:
-        return False
-
-
-def _inside(condition: Value, argument: Value) -> bool:
-    try:
-        (first, last), (start, end) = _range(condition), _range(argument)
-    except Malformed:
-        return False
-    return first <= start and end <= last
-
-
-_NARROWER: dict[tuple[str, str], Callable[[Value, Value], bool]] = {(RETRIEVE, "range"): _inside}
-
-
-def _range(value: Value) -> tuple[int, int]:
     match value:
         case [int() as start, int() as end] if type(start) is int and type(end) is int:
             if 0 <= start <= end <= INTEGER_MAX:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from mst.cid import CID, Link
-from registry.ucan.capability import grants
+from registry.ucan.covering import grants
 from registry.ucan.delegation import decode_block
 from registry.ucan.did import DID
 from registry.ucan.errors import MissingProofs, UcanError, Unauthorized

@@ -24,8 +24,8 @@ from registry.ucan.capability import (
     Retrieve,
     SpaceBlobAdd,
     capability,
-    grants,
 )
+from registry.ucan.covering import grants
 from registry.ucan.delegation import Delegation, delegate, invoke
 from registry.ucan.did import DID
 from registry.ucan.errors import UcanError

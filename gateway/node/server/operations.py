@@ -39,8 +39,8 @@ from registry.ucan.capability import (
     SpaceBlobRemove,
     arguments,
     capability,
-    grants,
 )
+from registry.ucan.covering import grants
 from registry.ucan.delegation import Delegation, gather, invoke
 from registry.ucan.did import DID
 from registry.ucan.errors import UcanError

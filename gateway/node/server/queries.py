@@ -20,7 +20,7 @@ from mst.cid import CID, Link, multihash
 from mst.errors import FormatError
 from registry import base58
 from registry.ucan import archive, header, index, message, query
-from registry.ucan.capability import grants
+from registry.ucan.covering import grants
 from registry.ucan.delegation import decode_block
 from registry.ucan.did import DID
 from registry.ucan.errors import UcanError, Unauthorized
