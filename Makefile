@@ -38,7 +38,7 @@ interop: $(INTEROP)/installed ## other people's clients, and their side of the s
 interop-big: $(VENV)/installed-dev ## gigabytes, thousands of files, very many objects, and many crashes
 	$(BIN)/python -m pytest -m big -q tests/interop tests/unit/gateway/shipping $(ARGS)
 
-crash: $(VENV)/installed-dev ## crashes and power cuts of sixteen kinds (CRASH_SECONDS=60 for each)
+crash: $(VENV)/installed-dev ## crashes and power cuts of every kind (CRASH_SECONDS=60 for each)
 	CRASH_SECONDS=$(CRASH_SECONDS) $(BIN)/python -m pytest -m crash_long -q tests/crash $(ARGS)
 
 faults: $(VENV)/installed-dev ## everything that a storage node can do wrong while clients read and write
