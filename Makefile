@@ -33,7 +33,7 @@ test-remote: $(VENV)/installed-dev ## the tests of clients, with servers that ha
 	$(BIN)/python -m pytest -n 2 -q tests/interop --remote $(ARGS)
 
 interop: $(INTEROP)/installed ## other people's clients, and their side of the storage network
-	$(INTEROP)/bin/python -m pytest -m interop -q tests/interop/clients tests/interop/network $(ARGS)
+	$(INTEROP)/bin/python -m pytest -m "interop or over_tls" -q tests/interop/clients tests/interop/network $(ARGS)
 
 interop-big: $(VENV)/installed-dev ## gigabytes, thousands of files, very many objects, and many crashes
 	$(BIN)/python -m pytest -m big -q tests/interop tests/unit/gateway/shipping $(ARGS)

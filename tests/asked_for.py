@@ -10,6 +10,7 @@ import pytest
 MARKERS: Final = {
     "big": "moves gigabytes, or has very many objects",
     "crash_long": "crashes for as long as CRASH_SECONDS says",
+    "over_tls": "drives a client over TLS as well",
     "all_faults": "one of very many faults, of which the ordinary tests have the usual ones",
 }
 """Each with what such a test does; ``-m`` with its name runs it, as targets of the Makefile do."""

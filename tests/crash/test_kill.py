@@ -20,9 +20,9 @@ def _check(report: dict[str, Any]) -> None:
 
 
 def test_kill_at_random_moments(crash: Crash, seed: int) -> None:
-    report = crash("kill", "--cycles", "20", seed=seed)
+    report = crash("kill", "--cycles", "14", seed=seed)
     _check(report)
-    assert report["cycles"] == 20
+    assert report["cycles"] == 14
 
 
 @pytest.mark.crash_long

@@ -114,8 +114,8 @@ def fill(server: Server) -> None:
     s3 = server.boto3()
     s3.create_bucket(Bucket="photos")
     s3.put_bucket_versioning(Bucket="photos", VersioningConfiguration={"Status": "Enabled"})
-    for number in range(30):
-        s3.put_object(Bucket="photos", Key=f"{number % 20:03}", Body=b"%d" % number * 500, Metadata={"n": str(number)})
+    for number in range(12):
+        s3.put_object(Bucket="photos", Key=f"{number % 8:03}", Body=b"%d" % number * 500, Metadata={"n": str(number)})
     s3.delete_object(Bucket="photos", Key="003")
     s3.put_object_tagging(Bucket="photos", Key="004", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
     s3.put_bucket_versioning(Bucket="photos", VersioningConfiguration={"Status": "Suspended"})

@@ -73,7 +73,7 @@ class Endpoint:
         }
 
 
-@pytest.fixture(scope="session", params=["http", "https"])
+@pytest.fixture(scope="session", params=["http", pytest.param("https", marks=pytest.mark.over_tls)])
 def server(request: pytest.FixtureRequest) -> Any:
     """Each way to reach a server: clients frame and sign their bodies differently over TLS."""
     return request.getfixturevalue(f"{request.param}_server")

@@ -9,9 +9,7 @@ from tests.interop.test_aws_cli import (
     test_cp_from_and_to_a_pipe,
     test_cp_of_a_multipart_file,
     test_cp_of_a_small_file_up_and_down,
-    test_mb_ls_rb,
     test_presign,
-    test_sync_of_awkward_names_up_and_down,
 )
 from tests.interop.test_boto3 import (
     TestBuckets,
@@ -48,13 +46,11 @@ __all__ = [
     "test_cp_from_and_to_a_pipe",
     "test_cp_of_a_multipart_file",
     "test_cp_of_a_small_file_up_and_down",
-    "test_mb_ls_rb",
     "test_presign",
     "test_presigned_parts",
     "test_presigned_puts",
     "test_presigned_reads",
     "test_presigned_writes",
-    "test_sync_of_awkward_names_up_and_down",
     "use",
 ]
 
