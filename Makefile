@@ -27,10 +27,10 @@ serve: $(VENV)/installed ## start the server (ARGS="--listen 127.0.0.1:9000 ..."
 	$(BIN)/ms3t serve $(ARGS)
 
 test: $(VENV)/installed-dev ## run every test (ARGS="-k name ...")
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal -q $(ARGS)
 
 test-remote: $(VENV)/installed-dev ## the tests of clients, with servers that have everything on a storage node
-	$(BIN)/python -m pytest -n 2 -q tests/interop --remote $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal -q tests/interop --remote $(ARGS)
 
 interop: $(INTEROP)/installed ## other people's clients, and their side of the storage network
 	$(INTEROP)/bin/python -m pytest -m "interop or over_tls" -q tests/interop/clients tests/interop/network $(ARGS)

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, IncompleteReadError, ResponseStreamingError
 
 from tests.faults.far_front import FarFront
-from tests.faults.node_faults import FAULTS, STATES, wrong
+from tests.node_faults import FAULTS, STATES, wrong
 from tests.store_client import content_of
 
 CONTENTS = {
@@ -95,10 +95,12 @@ def test_what_cannot_be_had_now(front: FarFront, bucket: str, name: str) -> None
 
 @pytest.mark.parametrize("name", _marked(tuple(FAULTS)))
 def test_a_download_that_fails_in_the_middle_is_cut(front: FarFront, bucket: str, name: str) -> None:
+    front.forget_nodes()
     before = len(front.node.requests)
     assert _get(front, bucket, "several") == CONTENTS["several"]
     asked = len(front.node.requests) - before
     assert asked > 2
+    front.forget_nodes()
     with wrong(front.node, "GET", name, after=asked - 1), pytest.raises(CUT):
         _get(front, bucket, "several")
     assert _get(front, bucket, "several") == CONTENTS["several"]

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.faults.far_front import FarFront
-from tests.faults.node_faults import FAULTS, STATES, wrong
+from tests.node_faults import FAULTS, STATES, wrong
 from tests.store_client import content_of
 
 SMALL, LARGE = b"small", content_of("large", 300_000)

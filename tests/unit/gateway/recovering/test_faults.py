@@ -13,65 +13,14 @@ from gateway.node.client import NodeError
 from gateway.recovering.errors import NotRecovered
 from gateway.store.errors import RemoteUnavailable
 from registry.ucan.signing import KeySigner
-from tests.recovering import TIMEOUTS, Space, fill
+from tests.node_faults import FAULTS
+from tests.recovering import Space, fill
 from tests.storage_node import Fault, Handler, resigned
 
 Run = Callable[[Callable[[Space], Awaitable[None]]], None]
 
 FAILURES = (NodeError, NotRecovered, RemoteUnavailable)
 SECONDS_MAX = 60.0
-
-
-def _status(status: int) -> Fault:
-    async def fault(_: web.BaseRequest, __: Handler) -> web.StreamResponse:
-        return web.Response(status=status, headers={"Retry-After": "0"})
-
-    return fault
-
-
-async def _reset(request: web.BaseRequest, _: Handler) -> web.StreamResponse:
-    if request.transport is not None:  # else the client has gone already
-        request.transport.abort()
-    raise ConnectionResetError
-
-
-async def _reset_midway(request: web.BaseRequest, handler: Handler) -> web.StreamResponse:
-    whole = await handler(request)
-    assert isinstance(whole, web.Response)
-    assert isinstance(whole.body, bytes)
-    answer = web.StreamResponse(status=whole.status, headers=whole.headers)
-    answer.content_length = len(whole.body)
-    await answer.prepare(request)
-    await answer.write(whole.body[: len(whole.body) // 2])
-    return await _reset(request, handler)
-
-
-async def _lost_answer(request: web.BaseRequest, handler: Handler) -> web.StreamResponse:
-    await handler(request)
-    return await _reset(request, handler)
-
-
-async def _silence(request: web.BaseRequest, handler: Handler) -> web.StreamResponse:
-    await asyncio.sleep(2 * TIMEOUTS.read_seconds)
-    return await _reset(request, handler)
-
-
-def _changed(change: Callable[[bytes], bytes]) -> Fault:
-    async def fault(request: web.BaseRequest, handler: Handler) -> web.StreamResponse:
-        whole = await handler(request)
-        assert isinstance(whole, web.Response)
-        assert isinstance(whole.body, bytes)
-        headers = {name: text for name, text in whole.headers.items() if name != "Content-Length"}
-        return web.Response(status=whole.status, body=change(whole.body), headers=headers)
-
-    return fault
-
-
-FAULTS = {
-    "500": _status(500), "503": _status(503), "429": _status(429), "403": _status(403), "reset": _reset,
-    "reset midway": _reset_midway, "lost answer": _lost_answer, "silence": _silence,
-    "half": _changed(lambda body: body[: len(body) // 2]), "wrong bytes": _changed(lambda body: bytes(len(body))),
-}  # fmt: skip
 
 
 def of_kind(kind: str, fault: Fault, times: int) -> Fault:

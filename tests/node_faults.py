@@ -30,6 +30,10 @@ def _status(status: int) -> Fault:
     return fault
 
 
+async def _nonsense(_: web.BaseRequest, __: Handler) -> web.StreamResponse:
+    return web.Response(body=b"nonsense", content_type="application/vnd.ipld.car")
+
+
 async def _refused(request: web.BaseRequest, _: Handler) -> web.StreamResponse:
     raise _cut(request)
 
@@ -88,8 +92,8 @@ async def _wrong_bytes(request: web.BaseRequest, handler: Handler) -> web.Stream
 
 FAULTS: dict[str, Fault] = {
     "refused": _refused, "hang": _hang, "reset in the body": _reset_in_the_body, "500": _status(500),
-    "503": _status(503), "429": _status(429), "truncated": _truncated, "wrong bytes": _wrong_bytes,
-    "lost answer": _lost_answer, "slow": _slow,
+    "503": _status(503), "429": _status(429), "403": _status(403), "nonsense": _nonsense, "truncated": _truncated,
+    "wrong bytes": _wrong_bytes, "lost answer": _lost_answer, "slow": _slow,
 }  # fmt: skip
 """What happens to a request, by name."""
 STATES = ("wrong signer", "expired allocation", "emptied")
