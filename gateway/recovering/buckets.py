@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 
 from gateway.recovering.asking import Progress
 from gateway.recovering.errors import SpaceDamaged
@@ -81,7 +81,6 @@ def _roots(commit: Commit) -> list[CID]:
 
 
 def _bucket(head: Head, commit: Commit) -> Bucket:
-    versioning: Versioning = head.versioning  # type: ignore[assignment]  # checked by the manifest's decoder
     return Bucket(
         name=head.name,
         instance=head.instance,
@@ -95,7 +94,7 @@ def _bucket(head: Head, commit: Commit) -> Bucket:
         created_ms=head.created_ms,
         head_time_ms=commit.time_ms,
         versions=commit.versions,
-        versioning=versioning,
+        versioning=cast(Versioning, head.versioning),  # checked by the manifest's decoder
         shipped=head.commit,
         shipped_sequence=commit.sequence,
     )

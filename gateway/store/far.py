@@ -66,11 +66,13 @@ class FarBlocks:
         """`read_async` for threads other than those this was given."""
         waiting = self.read_async(cids)
         try:
-            return asyncio.run_coroutine_threadsafe(waiting, self._loop).result()
-        except CancelledError:
-            raise _stopping() from None
+            fetched = asyncio.run_coroutine_threadsafe(waiting, self._loop)
         except RuntimeError:  # the loop has ended
             waiting.close()
+            raise _stopping() from None
+        try:
+            return fetched.result()
+        except CancelledError:
             raise _stopping() from None
 
     async def read_async(self, cids: Sequence[CID]) -> list[bytes]:

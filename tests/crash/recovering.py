@@ -7,7 +7,6 @@ recovers.  The last line that is printed is what was found, in JSON.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -15,8 +14,6 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
-
-import structlog
 
 from gateway.app import FolderIncomplete, Gateway
 from gateway.config import Config
@@ -27,7 +24,7 @@ from gateway.store.folder import DataFolder
 from registry.space import SpaceKey
 from registry.ucan.signing import KeySigner
 from tests.crash.faults import KILLED
-from tests.crash.steps import Steps
+from tests.crash.steps import Steps, sweep_options
 from tests.recovering import Space, fill, registry
 from tests.storage_node import StorageNode
 
@@ -133,13 +130,7 @@ def sweep(folder: Path, first: int, step: int, bug: str | None) -> dict[str, obj
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--step", type=int, default=1)
-    parser.add_argument("--bug", choices=BUGS)
-    options = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    options = sweep_options(BUGS)
     print(json.dumps(sweep(options.folder, options.first, options.step, options.bug)))
 
 

@@ -7,7 +7,6 @@ The last line that it prints is what it found, in JSON.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -16,8 +15,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-import structlog
 
 from gateway.shipping import gathering, shipper, slicing
 from gateway.shipping.ledger import Ledger
@@ -28,7 +25,7 @@ from gateway.shipping.shipping import Acknowledge, Shipping
 from gateway.store.store import StoreSettings
 from registry.shipments import Shipment
 from tests.crash.faults import KILLED
-from tests.crash.steps import Steps
+from tests.crash.steps import Steps, sweep_options
 from tests.shipped import FolderRemote, check_places, read
 from tests.store_client import SPACE_KEY, StoreClient, content_of, open_client
 
@@ -178,13 +175,7 @@ def sweep(folder: Path, first: int, step: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--step", type=int, default=1)
-    parser.add_argument("--bug", choices=BUGS)
-    options = parser.parse_args()
+    options = sweep_options(BUGS)
     if options.bug:
         BUGS[options.bug]()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     json.dump(sweep(options.folder, options.first, options.step), sys.stdout)

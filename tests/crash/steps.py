@@ -1,12 +1,16 @@
-"""The steps of something that takes many, each of which may be the last."""
+"""The steps of something that takes many, each of which may be the last, and how a sweep over them is called."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
+
+import structlog
 
 from tests.crash.faults import KILLED
 
@@ -53,3 +57,15 @@ class Steps:
             return result
 
         return around
+
+
+def sweep_options(bugs: Iterable[str]) -> argparse.Namespace:
+    """What a sweep is told on its command line: folder, first, step, bug.  From then on only its report is printed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--step", type=int, default=1)
+    parser.add_argument("--bug", choices=tuple(bugs))
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    return options

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from tests.interop.test_boto3 import test_a_download_is_of_the_object_it_began_with
 from tests.remote_servers import RemoteServers
+from tests.waiting import wait_until
 
 __all__ = ["test_a_download_is_of_the_object_it_began_with"]
 DROP_SECONDS_MAX = 60.0
@@ -20,19 +20,19 @@ PART = bytes(5 << 20)
 def test_what_was_answered_is_dropped_and_read_from_the_node(
     server: Any, s3: Any, bucket: str, remote_servers: RemoteServers
 ) -> None:
-    deadline = time.monotonic() + DROP_SECONDS_MAX
-
     def segment_bytes() -> int:
         return sum(file.stat().st_size for file in (server.data_dir / "segments").iterdir())
 
     def from_the_node(read: Callable[[], Any]) -> Any:
         """What ``read`` returns when something of it came from the node."""
         before = remote_servers.reads
-        while True:  # a worker may still have a file open that is deleted already
+
+        def look() -> list[Any]:
             found = read()
-            if remote_servers.reads > before:
-                return found
-            assert time.monotonic() < deadline, server.log[-3000:]
+            return [found] if remote_servers.reads > before else []
+
+        # A worker may still have a file open that is deleted already.
+        return wait_until(look, DROP_SECONDS_MAX, log=lambda: server.log)[0]
 
     s3.put_object(Bucket=bucket, Key="small", Body=b"small")
     s3.put_object(Bucket=bucket, Key="large", Body=LARGE)
@@ -41,9 +41,7 @@ def test_what_was_answered_is_dropped_and_read_from_the_node(
     tags = [s3.upload_part(**upload, PartNumber=number, Body=PART)["ETag"] for number in (1, 2)]
     parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
     s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
-    while segment_bytes() > EMPTY_BYTES_MAX:
-        assert time.monotonic() < deadline, server.log[-3000:]
-        time.sleep(0.05)
+    wait_until(lambda: segment_bytes() <= EMPTY_BYTES_MAX, DROP_SECONDS_MAX, log=lambda: server.log)
 
     def get(key: str, **options: Any) -> Any:
         return s3.get_object(Bucket=bucket, Key=key, **options)["Body"].read()
