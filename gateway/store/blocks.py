@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import TypeVar, cast
+from typing import cast
 
 from gateway.store.errors import BlockCorrupt, BlockMissing
 from gateway.store.far import FarBlocks
@@ -25,11 +25,6 @@ from mst.cid import CID
 from mst.errors import FormatError
 from mst.layer import TreeParams
 from mst.node import Node
-
-PIECE_BYTES = 256 * 1024
-"""Piece in which large blocks are read, hashed and sent: measured as the fastest to write under uvloop."""
-
-T = TypeVar("T")
 
 
 class Blocks:
@@ -93,22 +88,13 @@ class Blocks:
         data = self._read_if_here(cid)
         return self._afar([cid]).read([cid])[0] if data is None else data
 
-    async def read_pieces_async(self, cid: CID) -> list[bytes]:
-        """`read_async`, in pieces: those of up to ``PIECE_BYTES`` are each hashed while in the processor's cache.
-
-        Raises:
-            BlockMissing, BlockCorrupt, RemoteUnavailable: as `read`; no piece is returned before all of them match.
-        """
-        pieces = await self._from_here(self._read_pieces, cid)
-        return await self._afar([cid]).read_async([cid]) if pieces is None else pieces
-
     async def read_async(self, cid: CID) -> bytes:
         """`read` for the event loop, which never waits for a disk.
 
         What the kernel has in memory is read and hashed at once: 1 MiB takes under a millisecond, and through a thread
         a fifth longer.
         """
-        data = await self._from_here(self._read, cid)
+        data = await self._read_if_here_async(cid)
         return (await self._afar([cid]).read_async([cid]))[0] if data is None else data
 
     async def read_many(self, cids: Sequence[CID]) -> list[bytes]:
@@ -124,23 +110,23 @@ class Blocks:
         rest = iter(await self._afar(missing).read_async(missing) if missing else ())
         return [next(rest) if data is None else data for data in found]
 
-    async def _from_here(self, read: Callable[[CID, Place], T], cid: CID) -> T | None:
-        """The block, None if no segment holds it."""
-        place = self._index.get(cid[4:])
-        if place is None:
-            return None
-        try:
-            if self._segments.in_memory(*place):
-                return read(cid, place)
-            return await asyncio.get_running_loop().run_in_executor(self._threads, read, cid, place)
-        except BlockMissing:  # the segment is gone
-            return None
-
     def _read_if_here(self, cid: CID) -> bytes | None:
         """The block, None if no segment holds it."""
         place = self._index.get(cid[4:])
         try:
             return None if place is None else self._read(cid, place)
+        except BlockMissing:  # the segment is gone
+            return None
+
+    async def _read_if_here_async(self, cid: CID) -> bytes | None:
+        """`_read_if_here`, in a thread if it would wait for the disk."""
+        place = self._index.get(cid[4:])
+        if place is None:
+            return None
+        try:
+            if self._segments.in_memory(*place):
+                return self._read(cid, place)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, cid, place)
         except BlockMissing:  # the segment is gone
             return None
 
@@ -159,18 +145,6 @@ class Blocks:
         if hashlib.sha256(data).digest() != cid[4:]:
             raise BlockCorrupt(f"segment {place.segment} at {place.offset}: bytes do not match {cid}")
         return data
-
-    def _read_pieces(self, cid: CID, place: Place) -> list[bytes]:
-        number, offset, length = place
-        hasher = hashlib.sha256()
-        pieces = []
-        for start in range(0, length, PIECE_BYTES):
-            piece = self._segments.read(number, offset + start, min(PIECE_BYTES, length - start))
-            hasher.update(piece)
-            pieces.append(piece)
-        if hasher.digest() != cid[4:]:
-            raise BlockCorrupt(f"segment {number} at {offset}: bytes do not match {cid}")
-        return pieces
 
     def node(self, params: TreeParams, cid: CID) -> Node:
         """A tree node, from memory, disk or afar.  For threads.

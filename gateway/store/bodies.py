@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, NamedTuple, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from gateway.store.blocks import Blocks
@@ -259,7 +259,7 @@ async def read_range(blocks: Blocks, body: CID, size: int, start: int, stop: int
 async def read_body(
     blocks: Blocks, body: CID, size: int, start: int, stop: int
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes ``start`` to ``stop`` of a body in pieces, each of a verified leaf; what follows is read ahead.
+    """The bytes ``start`` to ``stop`` of a body, one verified leaf after the other; what follows is read ahead.
 
     Args:
         blocks: where from.
@@ -294,9 +294,9 @@ async def _read_leaves(
 ) -> AsyncGenerator[bytes, None]:
     stretches = _stretches(blocks, leaves)
     reserved: list[int] = []
-    ahead: asyncio.Task[list[list[bytes]]] | None = None
+    ahead: asyncio.Task[list[bytes]] | None = None
 
-    def begin() -> asyncio.Task[list[list[bytes]]] | None:
+    def begin() -> asyncio.Task[list[bytes]] | None:
         stretch = next(stretches, None)
         if stretch is None:
             return None
@@ -307,14 +307,14 @@ async def _read_leaves(
     try:
         ahead = begin()
         while ahead is not None:
-            of_leaves = await ahead
+            contents = await ahead
             ahead = begin()
-            for piece in chain.from_iterable(of_leaves):
-                first, last = max(start - offset, 0), min(stop - offset, len(piece))
-                offset += len(piece)
+            for data in contents:
+                first, last = max(start - offset, 0), min(stop - offset, len(data))
+                offset += len(data)
                 if first < last:
-                    yield piece[first:last]  # the very piece, uncopied, if it is wanted whole
-            del of_leaves
+                    yield data[first:last]  # the very leaf, uncopied, if it is wanted whole
+            del contents
             _release(blocks, reserved.pop(0))
     finally:
         if ahead is not None:
@@ -341,11 +341,10 @@ def _stretches(blocks: Blocks, leaves: Sequence[Leaf]) -> Iterator[_Stretch]:
         yield _Stretch(taken, reserved)
 
 
-async def _read_stretch(blocks: Blocks, leaves: Sequence[Leaf]) -> list[list[bytes]]:
-    """The pieces of each leaf."""
+async def _read_stretch(blocks: Blocks, leaves: Sequence[Leaf]) -> list[bytes]:
     if len(leaves) == 1:
-        return [await blocks.read_pieces_async(leaves[0].cid)]
-    return [[data] for data in await blocks.read_many([leaf.cid for leaf in leaves])]
+        return [await blocks.read_async(leaves[0].cid)]
+    return await blocks.read_many([leaf.cid for leaf in leaves])
 
 
 def _release(blocks: Blocks, reserved: int) -> None:

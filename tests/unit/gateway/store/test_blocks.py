@@ -154,17 +154,13 @@ def test_the_event_loop_waits_for_no_disk(tmp_path: Path, monkeypatch: pytest.Mo
                 return read(segment, offset, length)
 
             monkeypatch.setattr(Segment, "read", watched)
-            for whole in (True, False):
-                if not in_memory:
-                    os.posix_fadvise(bulk.fd, 0, 0, os.POSIX_FADV_DONTNEED)
-                place = client.store._index.get(CID.of(RAW, leaf).digest)
-                assert place is not None
-                if bulk.in_memory(place.offset, place.length) != in_memory:
-                    pytest.skip("this file system does not tell what is in memory, or keeps everything there")
-                if whole:
-                    assert await client.store.blocks.read_async(CID.of(RAW, leaf)) == leaf
-                else:
-                    assert b"".join(await client.store.blocks.read_pieces_async(CID.of(RAW, leaf))) == leaf
+            if not in_memory:
+                os.posix_fadvise(bulk.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            place = client.store._index.get(CID.of(RAW, leaf).digest)
+            assert place is not None
+            if bulk.in_memory(place.offset, place.length) != in_memory:
+                pytest.skip("this file system does not tell what is in memory, or keeps everything there")
+            assert await client.store.blocks.read_async(CID.of(RAW, leaf)) == leaf
 
     asyncio.run(test())
     assert readers
@@ -181,8 +177,6 @@ def test_blocks_that_are_nowhere(tmp_path: Path) -> None:
                 client.store.blocks.read(missing)
             with pytest.raises(BlockMissing):
                 await client.store.blocks.read_async(missing)
-            with pytest.raises(BlockMissing):
-                await client.store.blocks.read_pieces_async(missing)
             with pytest.raises(BlockMissing):
                 await client.store.blocks.read_many([missing])
             with pytest.raises(BlockMissing):
