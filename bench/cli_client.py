@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ SYNC_FILES = 1000
 SYNC_FILE_BYTES = 4096
 _FOLDERS = 10
 _PIECE_BYTES = 16 * MEBIBYTE
-_BUCKET = "cli"
+BUCKET = "cli"
 
 
 class CliError(Exception):
@@ -62,18 +62,25 @@ class Sources:
 class CliClient:
     """Runs the aws command against one server."""
 
-    def __init__(self, running: Running, sources: Sources, folder: Path, limit_s: float) -> None:
-        """StartError when there is no aws command."""
+    def __init__(
+        self,
+        running: Running,
+        sources: Sources,
+        folder: Path,
+        limit_s: float,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """StartError when there is no aws command; `settings` are variables that it is run with besides."""
         self._aws = find_program("aws")
         self._running = running
         self._sources = sources
         self._folder = folder
         self._limit_s = limit_s
-        self._environment = aws_environment(running, folder)
+        self._environment = aws_environment(running, folder) | dict(settings or {})
 
     def run(self, cell: str) -> LoadResult:
         """One cell's transfer, timed and afterwards compared; CliError when it went wrong."""
-        self._running.make_bucket(_BUCKET)
+        self._running.make_bucket(BUCKET)
         transfers: dict[str, Callable[[], LoadResult]] = {
             "sync-up-1000": self._sync_up,
             "sync-down-1000": self._sync_down,
@@ -83,21 +90,21 @@ class CliClient:
         return transfers[cell]()
 
     def _sync_up(self) -> LoadResult:
-        self._remove(f"s3://{_BUCKET}/tree")
-        timed = self._aws_s3("sync", str(self._sources.tree), f"s3://{_BUCKET}/tree")
+        self._remove(f"s3://{BUCKET}/tree")
+        timed = self._aws_s3("sync", str(self._sources.tree), f"s3://{BUCKET}/tree")
         return self._result(timed, SYNC_FILES, SYNC_FILES * SYNC_FILE_BYTES)
 
     def _sync_down(self) -> LoadResult:
         target = self._folder / "tree-down"
         try:
-            timed = self._aws_s3("sync", f"s3://{_BUCKET}/tree", str(target))
+            timed = self._aws_s3("sync", f"s3://{BUCKET}/tree", str(target))
             _compare_trees(self._sources.tree, target)
         finally:
             shutil.rmtree(target, ignore_errors=True)
         return self._result(timed, SYNC_FILES, SYNC_FILES * SYNC_FILE_BYTES)
 
     def _copy_up(self) -> LoadResult:
-        timed = self._aws_s3("cp", str(self._sources.big), f"s3://{_BUCKET}/big.bin")
+        timed = self._aws_s3("cp", str(self._sources.big), f"s3://{BUCKET}/big.bin")
         return self._result(timed, 1, GIBIBYTE)
 
     def _copy_down(self) -> LoadResult:
@@ -107,7 +114,7 @@ class CliClient:
         target.unlink()
         os.sync()
         try:
-            timed = self._aws_s3("cp", f"s3://{_BUCKET}/big.bin", str(target))
+            timed = self._aws_s3("cp", f"s3://{BUCKET}/big.bin", str(target))
             if not target.exists() or not filecmp.cmp(self._sources.big, target, shallow=False):
                 raise CliError("the file that came back is another one")
         finally:

@@ -33,10 +33,13 @@ def cpu_seconds(root_pid: int) -> float:
 
 def busy_seconds() -> float:
     """CPU time of everything on this machine so far, also what the hypervisor gave to others."""
-    with (_PROC / "stat").open() as file:
-        fields = [int(field) for field in file.readline().split()[1:9]]
-    user, nice, system, _idle, _iowait, irq, softirq, steal = fields
+    user, nice, system, _idle, _iowait, irq, softirq, steal = _cpu_ticks()
     return (user + nice + system + irq + softirq + steal) / _TICKS_PER_SECOND
+
+
+def stolen_seconds() -> float:
+    """CPU time that the hypervisor gave to others so far while something here wanted it."""
+    return _cpu_ticks()[-1] / _TICKS_PER_SECOND
 
 
 def reset_peak(root_pid: int) -> None:
@@ -63,6 +66,12 @@ def peak_rss_bytes(root_pid: int) -> int:
             if line.startswith("VmHWM:"):
                 total += int(line.split()[1]) * 1024
     return total
+
+
+def _cpu_ticks() -> list[int]:
+    """User, nice, system, idle, iowait, irq, softirq and steal time of all processors."""
+    with (_PROC / "stat").open() as file:
+        return [int(field) for field in file.readline().split()[1:9]]
 
 
 def _tree_stats(root_pid: int) -> list[_Stat]:
