@@ -76,7 +76,7 @@ class StoreClient:
 
     async def read(self, bucket: str, key: bytes) -> bytes | None:
         """The object's content, None if there is none."""
-        entry = await self.store.get(self.store.bucket(bucket), key)
+        entry = await self.store.trees.get(self.store.bucket(bucket), key)
         return None if entry is None else await self.content(entry)
 
     async def content(self, entry: Entry) -> bytes:
@@ -88,7 +88,7 @@ class StoreClient:
 
     async def entries(self, bucket: str) -> dict[bytes, Entry]:
         """Everything a walk over the bucket meets."""
-        walk = self.store.walk(self.store.bucket(bucket))
+        walk = self.store.trees.walk(self.store.bucket(bucket))
         await walk.seek(b"")
         found: dict[bytes, Entry] = {}
         while run := await walk.run():

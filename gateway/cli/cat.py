@@ -39,7 +39,7 @@ def verb(path: str, at: str | None, config: Config, as_json: bool) -> None:
         raise click.UsageError(f"{path!r} names no object: write BUCKET/KEY")
     with open_store(config) as opened:
         bucket = bucket_at(opened.store, name, at)
-        entry = opened.loop.run(opened.store.get(bucket, key))
+        entry = opened.loop.run(opened.store.trees.get(bucket, key))
         if entry is None:
             raise Failure(
                 f"bucket {name} has no object {key_text(key)}: `ms3t ls {name}` shows what it has",

@@ -54,7 +54,7 @@ async def _rows(
     delimiter = b"" if recursive else _DELIMITER
     start: bytes | None = prefix
     while start is not None:
-        page = await collect(store.walk(bucket), start, prefix, delimiter, PAGE_KEYS)
+        page = await collect(store.trees.walk(bucket), start, prefix, delimiter, PAGE_KEYS)
         rows: list[tuple[bytes, bytes | None]] = [*page.rows, *((p, None) for p in page.prefixes)]
         for key, value in sorted(rows, key=lambda row: row[0]):
             yield key, None if value is None else Entry.decode(value)

@@ -24,7 +24,7 @@ async def get_object_attributes(call: Call) -> web.Response:
     """GetObjectAttributes: those attributes that the request names and the object has."""
     wanted = _wanted(call)
     entry, version_headers = await find_object(call)
-    metadata = ObjectMetadata(await call.front.store.meta(entry))
+    metadata = ObjectMetadata(await call.front.store.trees.meta(entry))
     elements = {
         "ETag": f"<ETag>{entry.etag_text}</ETag>",
         "Checksum": _checksum(metadata),

@@ -55,7 +55,7 @@ async def find_source(call: Call) -> Source:
     store = call.front.store
     bucket = store.bucket(named.bucket)
     key = named.key.encode()
-    entry = await (store.get(bucket, key) if number is None else store.get_version(bucket, key, number))
+    entry = await (store.trees.get(bucket, key) if number is None else store.trees.get_version(bucket, key, number))
     if entry is None:
         raise S3Error("NoSuchKey" if number is None else "NoSuchVersion", Key=named.key)
     if is_marker(entry):
@@ -107,7 +107,7 @@ async def copy_object(call: Call) -> web.Response:
             "This copy request is illegal because it is trying to copy an object to itself without changing the"
             " object's metadata, storage class, website redirect location or encryption attributes.",
         )
-    stored = ObjectMetadata(await call.front.store.meta(entry))
+    stored = ObjectMetadata(await call.front.store.trees.meta(entry))
     asked = ObjectMetadata.from_headers(call.headers)
     metadata = stored.copied(asked, replaces=replaces, replaces_tags=replaces_tags)
     metadata = await _with_requested_checksum(call, entry, metadata)

@@ -40,11 +40,11 @@ async def find_object(call: Call) -> Found:
     bucket = call.bucket
     store = call.front.store
     if number is None:
-        entry = await store.get(bucket, call.key)
+        entry = await store.trees.get(bucket, call.key)
         if entry is None:
             raise await _no_such_key(call, bucket)
     else:
-        entry = await store.get_version(bucket, call.key, number)
+        entry = await store.trees.get_version(bucket, call.key, number)
         if entry is None:
             raise S3Error("NoSuchVersion", Key=call.key_text, VersionId=format_version(number))
         if is_marker(entry):
@@ -57,7 +57,7 @@ async def find_object(call: Call) -> Found:
 async def _no_such_key(call: Call, bucket: Bucket) -> S3Error:
     """The refusal of a key without an object; it tells of the delete marker if there is one."""
     refusal = S3Error("NoSuchKey", Key=call.key_text)
-    marker = await call.front.store.newest_version(bucket, call.key)
+    marker = await call.front.store.trees.newest_version(bucket, call.key)
     return refusal if marker is None else refusal.with_headers(marker_headers(marker))
 
 

@@ -150,7 +150,7 @@ async def list_objects_v2(call: Call) -> web.Response:
 
 
 async def _page(call: Call, wanted: Wanted, start: bytes) -> Page:
-    walk = call.front.store.walk(call.bucket)
+    walk = call.front.store.trees.walk(call.bucket)
     return await collect(walk, start, wanted.prefix, wanted.delimiter, wanted.limit)
 
 

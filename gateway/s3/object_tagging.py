@@ -35,7 +35,7 @@ class EntryChanged(Exception):
 async def get_object_tagging(call: Call) -> web.Response:
     """GetObjectTagging: an empty set if the object has no tags."""
     found = await find_object(call)
-    metadata = ObjectMetadata(await call.front.store.meta(found.entry))
+    metadata = ObjectMetadata(await call.front.store.trees.meta(found.entry))
     return call.xml(document_of(metadata.tags), found.headers)
 
 
@@ -60,7 +60,7 @@ async def _retag(call: Call, tags: Tags) -> dict[str, str]:
     number = parse_version(call.target.query.get("versionId"))
     for _ in range(TRIES_MAX):
         found = await find_object(call)
-        read = _Read(version.object_meta(found.entry), await store.meta(found.entry))
+        read = _Read(version.object_meta(found.entry), await store.trees.meta(found.entry))
         try:
             done = await store.committer.submit(
                 Amend(call.bucket_name, call.key, partial(_with_tags, tags, read), number)

@@ -88,7 +88,7 @@ async def _prepare(call: Call) -> tuple[Entry, dict[str, str], ByteRange | None]
     """
     entry, version_headers = await find_object(call)
     check_read(call.headers, entry.etag_text, entry.mtime_ms)
-    metadata = ObjectMetadata(await call.front.store.meta(entry))
+    metadata = ObjectMetadata(await call.front.store.trees.meta(entry))
     headers = identity_headers(entry) | version_headers | metadata.response_headers()
     if call.target.query:
         headers |= overrides(call.target.query)

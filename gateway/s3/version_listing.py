@@ -43,7 +43,7 @@ async def list_object_versions(call: Call) -> web.Response:
     after = parse_version(id_marker or None, "version-id-marker")
     order = None if after is None else await _order(call, bucket, marker.encode(), after)
     start = start_after_version(marker.encode(), order, wanted.prefix, wanted.delimiter)
-    walk = call.front.store.walk_versions(bucket)
+    walk = call.front.store.trees.walk_versions(bucket)
     page = await collect(walk, start, wanted.prefix, wanted.delimiter, wanted.limit, VERSION_SUFFIX_BYTES)
     rows = [
         _Row(version.split_version_key(stored)[0], value, Entry.decode(value)) for stored, value in page.rows
@@ -85,13 +85,13 @@ async def _order(call: Call, bucket: Bucket, key: bytes, number: int) -> int | N
     """
     if number != version.NULL:
         return number
-    entry = await call.front.store.get_version(bucket, key, version.NULL)
+    entry = await call.front.store.trees.get_version(bucket, key, version.NULL)
     return version.ABOVE_ALL if entry is None else version.order_of(entry)
 
 
 async def _is_latest(call: Call, bucket: Bucket, row: _Row) -> bool:
     """Whether the first row of a page, which may begin anywhere in a key, is its key's newest version."""
-    return await call.front.store.newest_version(bucket, row.key) == row.entry
+    return await call.front.store.trees.newest_version(bucket, row.key) == row.entry
 
 
 def _with_latest(rows: list[_Row], first_is_latest: bool) -> Iterator[tuple[_Row, bool]]:

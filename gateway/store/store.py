@@ -1,10 +1,9 @@
-"""The store as the S3 front and the command line see it: buckets, entries, walks, bodies, mutations."""
+"""The store as the S3 front and the command line see it: an open data folder, with its buckets, bodies, mutations."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from gateway.store.bodies import BodyWriter, Digest, read_body, read_range
 from gateway.store.bulk import BulkPool, BulkSource, OwnedBulk
 from gateway.store.cache import BlockCache
 from gateway.store.committer import Committer, Taking
-from gateway.store.errors import BlockCorrupt, NoSuchBucket, StoreFull, StoreReadOnly
+from gateway.store.errors import NoSuchBucket, StoreReadOnly
 from gateway.store.far import FarBlocks, RemoteBlocks
 from gateway.store.folder import DataFolder
 from gateway.store.index import BlockIndex
@@ -23,25 +22,16 @@ from gateway.store.log import CommitLog
 from gateway.store.mutations import Mutator
 from gateway.store.nodes import NodeCache
 from gateway.store.recovery import Finding, recover
+from gateway.store.room import DiskRoom
 from gateway.store.segment import Segment
 from gateway.store.segments import Segments
 from gateway.store.shared import SharedState
-from gateway.store.walks import StoreWalk, VersionWalk
-from mst import cbor, tree, version
-from mst.cid import CID
+from gateway.store.trees import Trees
 from mst.entry import Entry
-from mst.errors import FormatError
-from mst.fetch import Fetch, Result, drive_async
-from mst.layer import TreeParams
-from mst.node import Node
-from mst.version import Version
 from registry import heads, shards
 from registry.database import Database
 from registry.heads import Bucket
 from registry.space import SpaceKey
-
-ROOM_CHECK_SECONDS = 0.5
-"""How long a look at the free space of the disk holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +100,7 @@ class Store:
         folder: where it is.
         database: the registry.
         blocks: verified reads.
+        trees: reads of entries.
         findings: what recovery found at start.
         owned: what workers ask this process for, where it owns the folder and shares it.
     """
@@ -138,12 +129,12 @@ class Store:
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="ms3t-io")
         self._opened.callback(self._threads.shutdown)
         self.blocks = Blocks(index, segments, self._nodes, self._threads)
+        self.trees = Trees(self.blocks)
         self._committer: Mutator | None = None
         self._own_committer: Committer | None = None
         self._bulk: BulkPool | None = None
         self._own_bulk: OwnedBulk | None = None
-        self._room_checked = 0.0
-        self._room = 0
+        self._room = DiskRoom(folder.path, settings.reserve_free_bytes)
 
     @classmethod
     def open_for_writing(
@@ -339,92 +330,6 @@ class Store:
             raise NoSuchBucket(name)
         return bucket
 
-    async def get(self, bucket: Bucket, key: bytes) -> Entry | None:
-        """The entry of ``key`` in the bucket as it was when ``bucket`` was read.
-
-        Raises:
-            BlockMissing, BlockCorrupt: the tree cannot be read.
-        """
-        params = TreeParams(bucket.bits, bucket.salt)
-        value = await self._read(bucket, tree.get(params, bucket.tree, key))
-        return None if value is None else Entry.decode(value)
-
-    async def get_version(self, bucket: Bucket, key: bytes, number: int) -> Entry | None:
-        """The entry of one version of ``key``, current or not, an object or a delete marker.
-
-        Args:
-            bucket: the bucket as it was when it was read.
-            key: the key.
-            number: the version's number, `mst.version.NULL` for the null version.
-
-        Raises:
-            BlockMissing, BlockCorrupt: a tree cannot be read.
-        """
-        current = await self.get(bucket, key)
-        if current is not None and version.version_of(current) == number:
-            return current
-        if number == version.NULL or bucket.versions is None:
-            return await self._find(bucket, key, lambda found: version.is_null(found.entry))
-        params = TreeParams(bucket.bits, bucket.salt)
-        value = await self._read(bucket, tree.get(params, bucket.versions, version.version_key(key, number)))
-        entry = None if value is None else Entry.decode(value)
-        return None if entry is None or version.is_null(entry) else entry
-
-    async def newest_version(self, bucket: Bucket, key: bytes) -> Entry | None:
-        """The newest version of ``key``: its current object, or the delete marker that there is instead.
-
-        Raises:
-            BlockMissing, BlockCorrupt: a tree cannot be read.
-        """
-        current = await self.get(bucket, key)
-        return current if current is not None else await self._find(bucket, key, lambda _: True)
-
-    async def _find(self, bucket: Bucket, key: bytes, wanted: Callable[[Version], bool]) -> Entry | None:
-        """The newest version of ``key`` that is not current and ``wanted``."""
-        if bucket.versions is None:
-            return None
-        params = TreeParams(bucket.bits, bucket.salt)
-        found = await self._read(bucket, version.find(params, bucket.versions, key, wanted))
-        return None if found is None else found.entry
-
-    async def _read(self, bucket: Bucket, fetch: Fetch[Node, Result]) -> Result:
-        """Run an algorithm on the bucket's trees."""
-        params = TreeParams(bucket.bits, bucket.salt)
-        try:
-            return await drive_async(fetch, self.blocks.load_nodes_async(params))
-        except FormatError as error:
-            raise BlockCorrupt(f"the tree of bucket {bucket.name} is not valid: {error}") from error
-
-    def walk(self, bucket: Bucket) -> StoreWalk:
-        """A walk over the bucket's objects as it was when ``bucket`` was read."""
-        return StoreWalk(self.blocks, bucket, bucket.tree)
-
-    def walk_versions(self, bucket: Bucket) -> VersionWalk:
-        """A walk over all versions in the bucket as it was when ``bucket`` was read."""
-        older = None if bucket.versions is None else StoreWalk(self.blocks, bucket, bucket.versions)
-        return VersionWalk(self.walk(bucket), older)
-
-    async def meta(self, entry: Entry) -> Mapping[str, cbor.Value]:
-        """The object's metadata, wherever it is kept; not what the entry says of itself as a version.
-
-        Raises:
-            BlockMissing, BlockCorrupt: its block cannot be read.
-        """
-        try:
-            kept = version.object_meta(entry)
-        except FormatError as error:
-            raise BlockCorrupt(str(error)) from error
-        if not isinstance(kept, CID):
-            return kept or {}
-        data = await self.blocks.read_async(kept)
-        try:
-            meta = cbor.decode(data)
-        except FormatError as error:
-            raise BlockCorrupt(f"metadata block {kept} is not valid: {error}") from error
-        if not isinstance(meta, Mapping):
-            raise BlockCorrupt(f"metadata block {kept} is not a map")
-        return meta
-
     def new_body(
         self, *, digests: Sequence[Digest] = (), sha256: bool = False, part: bool = False
     ) -> BodyWriter:
@@ -459,17 +364,7 @@ class Store:
         """
         if self.committer.failure is not None:
             raise StoreReadOnly(self.committer.failure)
-        now = time.monotonic()
-        if now - self._room_checked > ROOM_CHECK_SECONDS:
-            disk = os.statvfs(self.folder.path)
-            self._room = disk.f_bavail * disk.f_frsize
-            self._room_checked = now
-        if self._room - size < self._settings.reserve_free_bytes:
-            raise StoreFull(
-                f"{self._room} bytes are free, of which {self._settings.reserve_free_bytes} are in reserve"
-            )
-        # Until the next look: a fast disk takes more than the reserve in that time.
-        self._room -= size
+        self._room.require(size)
 
     def close(self) -> None:
         """Finish what was submitted and close everything."""

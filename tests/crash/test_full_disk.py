@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from gateway.store.errors import StoreFull
-from gateway.store.store import ROOM_CHECK_SECONDS, StoreSettings
+from gateway.store.room import ROOM_CHECK_SECONDS
+from gateway.store.store import StoreSettings
 from tests.store_client import StoreClient, content_of, open_client
 
 DISK_BYTES = 24 << 20

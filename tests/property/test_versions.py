@@ -200,10 +200,10 @@ class Stored:
         return await self.store.committer.submit_all(mutations)
 
     def walk(self, root: CID) -> StoreWalk:
-        return self.store.walk(replace(self.bucket, tree=root))
+        return self.store.trees.walk(replace(self.bucket, tree=root))
 
     def walk_versions(self) -> VersionWalk:
-        return self.store.walk_versions(self.bucket)
+        return self.store.trees.walk_versions(self.bucket)
 
 
 class History:
@@ -386,16 +386,16 @@ def test_the_same_through_the_store(tmp_path_factory: pytest.TempPathFactory, hi
 
 async def _check_reads(store: Store, key: bytes, versions: list[Made]) -> None:
     bucket = store.bucket("b")
-    newest = await store.newest_version(bucket, key)
+    newest = await store.trees.newest_version(bucket, key)
     assert (None if newest is None else version.version_of(newest)) == (versions[0].number if versions else None)
     for number in {NULL, NO_SUCH, *(made.number for made in versions)}:
-        entry = await store.get_version(bucket, key, number)
+        entry = await store.trees.get_version(bucket, key, number)
         made = [old for old in versions if old.number == number]
         assert (entry is None) == (not made)
         if entry is not None:
             assert version.is_marker(entry) == (made[0].content is None)
-            assert ("tg" in await store.meta(entry)) == made[0].tagged
-            assert (await store.meta(entry)).keys() <= {"ct", "tg"}
+            assert ("tg" in await store.trees.meta(entry)) == made[0].tagged
+            assert (await store.trees.meta(entry)).keys() <= {"ct", "tg"}
 
 
 DELIMITERS = [b"", b"/", b"b", b"a/", b"0", b"7", b"f"]

@@ -98,7 +98,7 @@ def test_ten_thousand_parts_do_not_hold_the_event_loop(tmp_path: Path) -> None:
             [(key, entry)] = (await client.entries("bucket")).items()
             assert (key, entry.size) == (b"k", PARTS_MAX * PART_BYTES)
             assert entry.etag_text.endswith(f"-{PARTS_MAX}")
-            metadata = ObjectMetadata(await client.store.meta(entry))
+            metadata = ObjectMetadata(await client.store.trees.meta(entry))
             assert metadata.parts == [(number, PART_BYTES) for number in range(1, PARTS_MAX + 1)]
             again = await complete_upload(_call(client, upload_id, body))
             assert again.body == ending.result().body

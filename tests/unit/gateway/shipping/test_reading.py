@@ -91,10 +91,10 @@ def test_round_trips(node: NodeProcess, tmp_path: Path, keys: int) -> None:
                 assert 0 < _waves(seen) <= len(seen) <= levels + 1
             forget_nodes(client.store)
             seen.clear()
-            page = await collect(client.store.walk(client.store.bucket("b")), b"00500", b"", b"", 1000)
+            page = await collect(client.store.trees.walk(client.store.bucket("b")), b"00500", b"", b"", 1000)
             assert [key for key, _ in page.rows] == sorted(contents)[500:1500]
             assert 0 < _waves(seen) <= levels
-            entry = await client.store.get(client.store.bucket("b"), b"large")
+            entry = await client.store.trees.get(client.store.bucket("b"), b"large")
             assert entry is not None
             seen.clear()
             assert await client.content(entry) == contents[b"large"]

@@ -350,7 +350,7 @@ def test_a_damaged_bucket_keeps_no_other_from_being_shipped(open_ship: OpenShip,
             store = ship.client.store
             await asyncio.gather(ship.client.make("good"), ship.client.make("bad"))
             await ship.client.put("bad", b"k", content_of("bad", 3000))
-            entry = await store.get(store.bucket("bad"), b"k")
+            entry = await store.trees.get(store.bucket("bad"), b"k")
             assert entry is not None
             _damage(store, entry.body)
         async with open_ship(tmp_path) as ship:

@@ -169,7 +169,7 @@ def test_what_is_needed_again_stays(open_ship: OpenShip, tmp_path: Path) -> None
             client = ship.client
             await client.make("b")
             await client.put("b", b"old", b"old")
-            entry = await client.store.get(client.store.bucket("b"), b"old")
+            entry = await client.store.trees.get(client.store.bucket("b"), b"old")
             numbers = frozenset(client.store.segments.numbers)
             await client.store.own_committer.submit(Survey())
             await client.store.committer.submit(Put("b", b"copy", entry))

@@ -101,7 +101,7 @@ def test_a_large_body_is_cut_off_before_its_first_wrong_byte(tmp_path: Path) -> 
         async with open_client(tmp_path) as client:
             await _fill(client)
             await client.put("b", b"large", LARGE)
-            entry = await client.store.get(client.store.bucket("b"), b"large")
+            entry = await client.store.trees.get(client.store.bucket("b"), b"large")
             assert entry is not None
             (bulk,) = client.store._segments.of_kind("bulk")
             for leaf, before in ((LARGE[: 1 << 20], 0), (LARGE[1 << 20 :], 1 << 20)):
@@ -190,7 +190,7 @@ def test_a_segment_that_went_away_or_became_short(tmp_path: Path) -> None:
         async with open_client(tmp_path) as client:
             await _fill(client)
             await client.put("b", b"large", LARGE)
-            entry = await client.store.get(client.store.bucket("b"), b"large")
+            entry = await client.store.trees.get(client.store.bucket("b"), b"large")
             assert entry is not None
             (bulk,) = client.store._segments.of_kind("bulk")
             os.ftruncate(bulk.fd, 1000)

@@ -114,7 +114,7 @@ def test_ranges_are_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         async with open_client(tmp_path) as client:
             await client.make("b")
             await client.put("b", b"k", CONTENT)
-            entry = await client.store.get(client.store.bucket("b"), b"k")
+            entry = await client.store.trees.get(client.store.bucket("b"), b"k")
             assert entry is not None
             assert entry.body.codec == DAG_PB
             for window in (bodies.WINDOW_BYTES, MIB, 700_001):
@@ -133,7 +133,7 @@ def test_a_reader_that_stops_early_leaves_nothing_running(tmp_path: Path) -> Non
         async with open_client(tmp_path) as client:
             await client.make("b")
             await client.put("b", b"k", CONTENT)
-            entry = await client.store.get(client.store.bucket("b"), b"k")
+            entry = await client.store.trees.get(client.store.bucket("b"), b"k")
             assert entry is not None
             async with aclosing(client.store.read_body(entry, 0, entry.size)) as pieces:
                 async for piece in pieces:

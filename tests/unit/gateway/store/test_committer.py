@@ -205,7 +205,7 @@ def test_a_counter_moved_by_compare_and_swap_counts_right(tmp_path: Path) -> Non
 
         async def increment() -> None:
             while True:
-                entry = await client.store.get(client.store.bucket("b"), b"n")
+                entry = await client.store.trees.get(client.store.bucket("b"), b"n")
                 assert entry is not None
                 seen = entry.etag
 

@@ -89,10 +89,10 @@ def test_a_cold_page_of_a_listing_costs_one_fetch_per_level(tmp_path: Path) -> N
             for start in (b"", b"00777", b"03500"):
                 forget_nodes(client.store)
                 remote.fetches.clear()
-                page = await collect(client.store.walk(bucket), start, b"", b"", 1000)
+                page = await collect(client.store.trees.walk(bucket), start, b"", b"", 1000)
                 assert [key for key, _ in page.rows] == [key for key in sorted(contents) if key >= start][:1000]
                 assert len(remote.fetches) <= depth
-                page = await collect(client.store.walk(bucket), start, b"", b"", 1000)
+                page = await collect(client.store.trees.walk(bucket), start, b"", b"", 1000)
                 assert len(remote.fetches) <= depth
 
     asyncio.run(run())
@@ -102,7 +102,7 @@ def test_a_short_page_fetches_little(tmp_path: Path) -> None:
     async def run() -> None:
         contents = {b"%05d" % n: b"" for n in range(5_000)}
         async with _moved(tmp_path, contents) as (client, remote, _):
-            page = await collect(client.store.walk(client.store.bucket("b")), b"", b"0123", b"", 1000)
+            page = await collect(client.store.trees.walk(client.store.bucket("b")), b"", b"0123", b"", 1000)
             assert len(page.rows) == 10
             assert sum(map(len, remote.fetches)) <= 12
 
@@ -114,11 +114,11 @@ def test_a_listing_of_groups(tmp_path: Path) -> None:
         contents = {b"%02d/%03d" % (n % 40, n): b"" for n in range(1_000)}
         async with _moved(tmp_path, contents) as (client, remote, _):
             bucket = client.store.bucket("b")
-            page = await collect(client.store.walk(bucket), b"", b"", b"/", 1000)
+            page = await collect(client.store.trees.walk(bucket), b"", b"", b"/", 1000)
             assert page.prefixes == [b"%02d/" % n for n in range(40)]
             forget_nodes(client.store)
             remote.fetches.clear()
-            page = await collect(client.store.walk(bucket), b"", b"07/", b"/", 1000)
+            page = await collect(client.store.trees.walk(bucket), b"", b"07/", b"/", 1000)
             assert [key for key, _ in page.rows] == sorted(key for key in contents if key.startswith(b"07/"))
             assert len(remote.fetches) <= await _depth(client)
 
@@ -138,10 +138,10 @@ def test_what_is_damaged_fails_only_a_listing_that_needs_it(tmp_path: Path) -> N
             needed = {digest for fetch in remote.fetches for digest in fetch}
             remote.blocks = {digest: data for digest, data in remote.blocks.items() if digest in needed}
             forget_nodes(client.store)
-            page = await collect(client.store.walk(bucket), b"", b"", b"", len(run.keys) - 1)
+            page = await collect(client.store.trees.walk(bucket), b"", b"", b"", len(run.keys) - 1)
             assert [key for key, _ in page.rows] == sorted(contents)[: len(run.keys) - 1]
             with pytest.raises(BlockMissing):
-                await collect(client.store.walk(bucket), b"", b"", b"", 1000)
+                await collect(client.store.trees.walk(bucket), b"", b"", b"", 1000)
 
     asyncio.run(run())
 
@@ -152,7 +152,7 @@ def test_a_large_body_comes_in_few_large_fetches(tmp_path: Path) -> None:
         content = b"".join(n.to_bytes(4, "big") + content[n << 20 : (n + 1 << 20) - 4] for n in range(64))
         async with _moved(tmp_path, {b"large": content}) as (client, remote, far):
             bucket = client.store.bucket("b")
-            entry = await client.store.get(bucket, b"large")
+            entry = await client.store.trees.get(bucket, b"large")
             assert entry is not None
             remote.fetches.clear()
             assert await client.content(entry) == content
@@ -174,7 +174,7 @@ def test_a_large_body_comes_in_few_large_fetches(tmp_path: Path) -> None:
 def test_memory_is_given_back_when_a_reader_leaves(tmp_path: Path) -> None:
     async def run() -> None:
         async with _moved(tmp_path, {b"large": content_of("large", 9 << 20)}) as (client, _, far):
-            entry = await client.store.get(client.store.bucket("b"), b"large")
+            entry = await client.store.trees.get(client.store.bucket("b"), b"large")
             assert entry is not None
             pieces = client.store.read_body(entry, 0, entry.size)
             assert await anext(pieces)
@@ -301,7 +301,7 @@ def test_the_cache_is_asked_first(tmp_path: Path) -> None:
 def test_a_put_of_what_was_dropped_meanwhile_is_refused(tmp_path: Path) -> None:
     async def run() -> None:
         async with _moved(tmp_path, CONTENTS) as (client, remote, _):
-            entry = await client.store.get(client.store.bucket("b"), b"small")
+            entry = await client.store.trees.get(client.store.bucket("b"), b"small")
             assert entry is not None
             await client.store.committer.submit(Put("b", b"copy", entry))
             assert await client.read("b", b"copy") == CONTENTS[b"small"]

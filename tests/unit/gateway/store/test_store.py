@@ -224,8 +224,8 @@ def test_what_is_not_there(tmp_path: Path) -> None:
             with pytest.raises(NoSuchBucket):
                 client.store.bucket("b")
             await client.make("b")
-            assert await client.store.get(client.store.bucket("b"), b"k") is None
-            walk = client.store.walk(client.store.bucket("b"))
+            assert await client.store.trees.get(client.store.bucket("b"), b"k") is None
+            walk = client.store.trees.walk(client.store.bucket("b"))
             await walk.seek(b"")
             assert await walk.run() is None
 
@@ -241,7 +241,7 @@ def test_a_reader_keeps_the_bucket_it_began_with(tmp_path: Path) -> None:
             contents = {b"%03d" % n: b"%d" % n for n in range(100)}
             await _write_in_turn(client, [*contents.items()], 100)
             then = client.store.bucket("b")
-            walk = client.store.walk(then)
+            walk = client.store.trees.walk(then)
             await walk.seek(b"")
             found: list[bytes] = []
             while run := await walk.run():
@@ -249,7 +249,7 @@ def test_a_reader_keeps_the_bucket_it_began_with(tmp_path: Path) -> None:
                 await client.delete("b", b"%03d" % (99 - len(found)))
                 await client.put("b", b"%03d+" % len(found), b"new")
             assert found == sorted(contents)
-            entry = await client.store.get(then, b"050")
+            entry = await client.store.trees.get(then, b"050")
             assert entry is not None
             assert await client.content(entry) == b"50"
 
@@ -276,9 +276,9 @@ def test_metadata_inline_and_in_a_block_of_its_own(tmp_path: Path) -> None:
             for key, meta in ((b"none", None), (b"inline", {"a": "b"}), (b"block", block.cid)):
                 await submit(Put("b", key, Entry(body.cid, 1, CLOCK_MS, etag, meta), (body, block)))
             entries = await client.entries("b")
-            assert await client.store.meta(entries[b"none"]) == {}
-            assert await client.store.meta(entries[b"inline"]) == {"a": "b"}
-            assert await client.store.meta(entries[b"block"]) == long
+            assert await client.store.trees.meta(entries[b"none"]) == {}
+            assert await client.store.trees.meta(entries[b"inline"]) == {"a": "b"}
+            assert await client.store.trees.meta(entries[b"block"]) == long
 
     asyncio.run(test())
 
