@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 import click
 from rich.console import Console
 
 from bench.cells import Plan, full_plan, quick_plan
+from bench.command import end_on_sigterm, work_dir_option
 from bench.limits import Limit, machine, measure
 from bench.peers import PEERS, Peer
 from bench.report import Report
 from bench.runner import Runner
 from bench.targets import judge
-from bench.workspace import MEMORY_FILESYSTEMS, filesystem, warm_disk, workspace
+from bench.workspace import warm_disk, workspace
 
-DEFAULT_WORK_DIR = "/var/tmp"
-"""Kept on disk by convention, unlike /tmp, which may be memory."""
 REPORT_COLUMNS = 150
 INTERRUPTED_STATUS = 130
 
@@ -62,13 +59,7 @@ def _only_cells(plan: Plan, parts: str | None) -> Plan:
 @click.option(
     "--no-limits", is_flag=True, help="Skip the machine's own limits and the disk warm-up."
 )
-@click.option(
-    "--work-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=DEFAULT_WORK_DIR,
-    show_default=True,
-    help="Where the servers' folders go; must be a real disk.",
-)
+@work_dir_option
 @click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write JSON."
 )
@@ -87,9 +78,7 @@ def main(
     plan = _only_cells(full_plan(duration) if full else quick_plan(duration), cells)
     peers = [peer for peer in PEERS if peer.name in only]
     errors = Console(stderr=True, highlight=False)
-    if filesystem(work_dir) in MEMORY_FILESYSTEMS:
-        raise click.BadParameter(f"{work_dir} is in memory: nothing is synced there")
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_on_sigterm()
     started = time.monotonic()
 
     def progress(line: str) -> None:
@@ -145,10 +134,6 @@ def _run(
         verdicts=judge(runner.measurements, [peer.name for peer in peers]),
     )
     return report, interrupted
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

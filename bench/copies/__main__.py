@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from types import FrameType
 
 import click
 from rich import box
@@ -15,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.cli_client import CliError
+from bench.command import end_on_sigterm, work_dir_option
 from bench.copies.copying import Copies, Way, copy_in_rounds, middle, ratios
 from bench.server import StartError
 from bench.workspace import workspace
@@ -28,16 +26,10 @@ COMPARISONS = ((OURS, PEER), (OURS_UNCHECKED, PEER), (OURS, BARE), (OURS_UNCHECK
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--rounds", type=click.IntRange(1, 100), default=9, show_default=True, help="Copies of each kind.")
-@click.option(
-    "--work-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default="/var/tmp",
-    show_default=True,
-    help="Where the servers' folders go; must be a real disk.",
-)
+@work_dir_option
 def main(*, rounds: int, work_dir: Path) -> None:
     """Time `aws s3 cp` of 1 GiB down: from ms3t, from SeaweedFS, from a server that only sends a file."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_on_sigterm()
     began = datetime.now(UTC)
     try:
         with workspace(work_dir) as folder:
@@ -77,10 +69,6 @@ def _ratios_table(copies: Copies) -> Table:
         found = ratios(copies, ours, theirs)
         table.add_row(str(ours), str(theirs), *(f"{value:.2f}" for value in (median(found), min(found), max(found))))
     return table
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    sys.exit(130)
 
 
 if __name__ == "__main__":

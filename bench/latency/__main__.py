@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 import click
 from rich import box
@@ -15,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.cli_client import CliError
+from bench.command import end_on_sigterm, work_dir_option
 from bench.latency import far, proxy
 from bench.latency.syncing import FILE_BYTES, Synced, sync
 from bench.server import StartError
@@ -34,16 +32,10 @@ REPORT_COLUMNS = 200
 @click.option("--files", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="With 10 at once.")
 @click.option("--singly", type=click.IntRange(1, 100_000), default=100, show_default=True, help="One at a time.")
 @click.option("--at-once", type=click.IntRange(2, 100), default=10, show_default=True, help="Most requests at once.")
-@click.option(
-    "--work-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default="/var/tmp",
-    show_default=True,
-    help="Where the servers' folders go; must be a real disk.",
-)
+@work_dir_option
 def main(*, delay_ms: float, files: int, singly: int, at_once: int, work_dir: Path) -> None:
     """Time `aws s3 sync` of small files with ack: remote and a storage node far away."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_on_sigterm()
     began = datetime.now(UTC)
     try:
         with workspace(work_dir) as folder, proxy.running(delay_ms / 1000) as line, far.started(folder, line) as pair:
@@ -81,10 +73,6 @@ def _table(measured: Sequence[Synced], files: int, delay_ms: float) -> Table:
             f"{one.other_cores:.2f}",
         )
     return table
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    sys.exit(130)
 
 
 if __name__ == "__main__":
