@@ -1,4 +1,4 @@
-"""A server that does nothing but send one file: no server can make the command that reads from it much faster.
+"""A server that does nothing but send one file: what a copy takes when the server does next to nothing.
 
 `python -m bench.copies.bare PORT FILE PART_BYTES checksums|plain` answers any HEAD and GET with the file, or with a
 range of it; with checksums, each range that is a part carries its CRC32, as Amazon S3's answers do.

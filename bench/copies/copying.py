@@ -41,7 +41,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One copy down: seconds, and CPU seconds of the command, of the server, and of other machines' work."""
+    """One copy down: seconds; CPU seconds of the command, of the server, and of what the hypervisor gave to others."""
 
     seconds: float
     command_cpu_s: float
@@ -111,20 +111,20 @@ def _clients(folder: Path, sources: Sources) -> Iterator[dict[Way, CliClient]]:
             if peer.name == "ms3t":  # of the two, the one whose answers carry checksums of parts
                 add(Way(peer.name, True), running, {})
         for checked in (False, True):
-            running = _start_bare(folder / f"bare-{checked}-server", sources.big, checked=checked)
-            stack.callback(running.process.stop)
-            add(Way("bare", checked), running, {})
+            server, port = _start_bare(folder / f"bare-{checked}-server", sources.big, checked=checked)
+            stack.callback(server.stop)
+            wait_for_port(server, port)
+            add(Way("bare", checked), Running(server, port, Credentials("any", "any"), {BUCKET}), {})
         yield clients
 
 
-def _start_bare(folder: Path, file: Path, *, checked: bool) -> Running:
+def _start_bare(folder: Path, file: Path, *, checked: bool) -> tuple[ServerProcess, int]:
+    """The server, which may not listen yet, and its port."""
     folder.mkdir()
     (port,) = free_ports(1)
     kind = "checksums" if checked else "plain"
     command = [sys.executable, "-m", "bench.copies.bare", str(port), str(file), str(PART_BYTES), kind]
-    server = ServerProcess(command, folder, clean_environment(folder, PYTHONPATH=str(_ROOT)))
-    wait_for_port(server, port)
-    return Running(server, port, Credentials("any", "any"), {BUCKET})
+    return ServerProcess(command, folder, clean_environment(folder, PYTHONPATH=str(_ROOT))), port
 
 
 def _copy(client: CliClient) -> Copy:
