@@ -50,7 +50,7 @@ def _copies_table(copies: Copies) -> Table:
         median_copy = middle(found)
         table.add_row(
             way.server,
-            "CRC32 of each part" if way.checked else "nothing",
+            "CRC64NVME of each part" if way.checked else "nothing",
             f"{median_copy.seconds:.2f}",
             f"{min(copy.seconds for copy in found):.2f}",
             f"{max(copy.seconds for copy in found):.2f}",

@@ -1,7 +1,7 @@
 """A server that does nothing but send one file: what a copy takes when the server does next to nothing.
 
 `python -m bench.copies.bare PORT FILE PART_BYTES checksums|plain` answers any HEAD and GET with the file, or with a
-range of it; with checksums, each range that is a part carries its CRC32, as Amazon S3's answers do.
+range of it; with checksums, each range that is a part carries its CRC64NVME, as ours do.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import os
 import re
 import socketserver
 import sys
-import zlib
 from email.message import Message
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import ClassVar
+
+from awscrt.checksums import crc64nvme
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
@@ -35,7 +36,7 @@ class _Sender(BaseHTTPRequestHandler):
         start = int(wanted[1]) if wanted else 0
         stop = int(wanted[2]) + 1 if wanted and wanted[2] else self.size
         checksum = self.checksums.get((start, stop))
-        extra = {} if checksum is None else {"x-amz-checksum-crc32": checksum}
+        extra = {} if checksum is None else {"x-amz-checksum-crc64nvme": checksum}
         extra["Content-Range"] = f"bytes {start}-{stop - 1}/{self.size}"
         self._answer(206, start, stop, extra)
         self.wfile.flush()
@@ -69,7 +70,7 @@ def main() -> None:
         _Sender.checksums = {}
         for start in range(0, _Sender.size, part_bytes) if kind == "checksums" else ():
             part = os.pread(file.fileno(), part_bytes, start)
-            value = base64.b64encode(zlib.crc32(part).to_bytes(4, "big")).decode()
+            value = base64.b64encode(crc64nvme(part).to_bytes(8, "big")).decode()
             _Sender.checksums[start, start + len(part)] = value
         with _Server(("127.0.0.1", port), _Sender) as server:
             server.serve_forever()

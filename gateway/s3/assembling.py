@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from gateway.s3 import checksums
-from gateway.s3.checksums import ChecksumType, Declared
+from gateway.s3.checksums import BESIDE, ChecksumType, Declared
 from gateway.s3.entries import make_entry
 from gateway.s3.errors import S3Error
 from gateway.s3.metadata import ObjectMetadata
@@ -82,7 +82,7 @@ def assemble(database: Database, upload: Upload, asked: Asked, now_ms: int) -> A
         parts = _chosen_parts(upload, plan, asked.parts, _all_parts(connection, upload.upload_id))
         size = sum(part.size_bytes for part in parts)
         _check_size(asked, size)
-        digest, of_parts = _check_checksum(plan, asked, parts)
+        digest = _check_checksum(plan, asked, parts)
         builder = FileBuilder()
         inner: list[Block] = []
         for _, leaves in uploads.read_leaves(connection, upload.upload_id, {part.number for part in parts}):
@@ -90,7 +90,7 @@ def assemble(database: Database, upload: Upload, asked: Asked, now_ms: int) -> A
                 inner += builder.add_leaf(leaf.cid, leaf.size_bytes)
     root, rest = builder.finish()
     metadata = plan.metadata.with_parts([part.number for part in parts], [part.size_bytes for part in parts])
-    metadata = metadata.with_checksum(plan.object_algorithm, digest, of_parts)
+    metadata = metadata.with_checksum(plan.object_algorithm, digest, *_kept_of_parts(plan, parts))
     entry, blocks = make_entry(root, size, _etag_of([part.etag for part in parts]), now_ms, metadata)
     return Assembled(entry, metadata, (*inner, *rest, *blocks))
 
@@ -148,8 +148,11 @@ def _check_part_checksum(upload: Upload, plan: UploadPlan, wanted: CompletedPart
                 f" must include the checksum for each part. It was missing for part {wanted.number} in the request.",
             )
         return
-    name = wanted.checksum.algorithm.value
-    if name not in part.checksums:
+    algorithm = wanted.checksum.algorithm
+    name = algorithm.value
+    # What the parts of a COMPOSITE one have beside was never told to the client.
+    untold = plan.kind is ChecksumType.COMPOSITE and algorithm is not plan.object_algorithm
+    if untold or name not in part.checksums:
         raise S3Error(
             "BadDigest", f"The {name.lower()} you specified for part {wanted.number} did not match what we received."
         )
@@ -168,8 +171,8 @@ def _check_size(asked: Asked, size: int) -> None:
         )
 
 
-def _check_checksum(plan: UploadPlan, asked: Asked, parts: Sequence[Part]) -> tuple[bytes, list[bytes]]:
-    """The object's checksum, which is what the client says it is, and those of the parts if it is made of them.
+def _check_checksum(plan: UploadPlan, asked: Asked, parts: Sequence[Part]) -> bytes:
+    """The object's checksum, which is what the client says it is.
 
     Raises:
         S3Error: InvalidRequest, another kind of checksum than the upload was begun with; BadDigest.
@@ -185,4 +188,14 @@ def _check_checksum(plan: UploadPlan, asked: Asked, parts: Sequence[Part]) -> tu
     digest = checksums.of_parts(algorithm, plan.kind, pairs)
     if asked.claim is not None:
         checksums.check_whole(asked.claim, algorithm, plan.kind, digest, len(parts))
-    return digest, [each for each, _ in pairs] if plan.kind is ChecksumType.COMPOSITE else []
+    return digest
+
+
+def _kept_of_parts(plan: UploadPlan, parts: Sequence[Part]) -> tuple[list[bytes], list[bytes]]:
+    """The checksums of the parts that are kept with an object whose own is made of them, and those beside."""
+    if plan.kind is not ChecksumType.COMPOSITE:
+        return [], []
+    beside = [part.checksums[BESIDE.value] for part in parts if BESIDE.value in part.checksums]
+    # A part that came before an update lacks it; what would not be there of every part is of no use.
+    complete = beside if len(beside) == len(parts) else []
+    return [part.checksums[plan.object_algorithm.value] for part in parts], complete

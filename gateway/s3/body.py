@@ -69,7 +69,8 @@ async def receive(call: Call) -> Received:
         StoreFull, StoreReadOnly: it cannot be stored.
     """
     declared = checksums.declared(call.headers, call.verified.payload)
-    return await _receive(call, declared, {declared.algorithm if declared else checksums.DEFAULT}, part=False)
+    shown = declared.algorithm if declared else checksums.DEFAULT
+    return await _receive(call, declared, shown, {shown}, part=False)
 
 
 async def receive_part(call: Call, algorithm: Algorithm | None, kind: ChecksumType) -> Received:
@@ -88,11 +89,14 @@ async def receive_part(call: Call, algorithm: Algorithm | None, kind: ChecksumTy
     declared = checksums.declared(call.headers, call.verified.payload)
     if algorithm is not None:
         checksums.check_part(declared, algorithm, kind)
-    of_client = {declared.algorithm} if declared else set()
-    return await _receive(call, declared, of_client | {algorithm or checksums.DEFAULT}, part=True)
+    of_object = algorithm or checksums.DEFAULT
+    shown = declared.algorithm if declared else of_object
+    return await _receive(call, declared, shown, {shown} | checksums.of_a_part(of_object, kind), part=True)
 
 
-async def _receive(call: Call, declared: Declared | None, wanted: Set[Algorithm], *, part: bool) -> Received:
+async def _receive(
+    call: Call, declared: Declared | None, shown: Algorithm, wanted: Set[Algorithm], *, part: bool
+) -> Received:
     verified = call.verified
     md5 = checksums.content_md5(call.headers)
     size = _declared_size(call)
@@ -121,7 +125,6 @@ async def _receive(call: Call, declared: Declared | None, wanted: Set[Algorithm]
     except BaseException:
         await writer.abort()
         raise
-    shown = declared.algorithm if declared else next(iter(wanted))
     return Received(body, shown, _digests(hashers, wanted, body.sha256))
 
 
@@ -190,14 +193,17 @@ async def pieces(call: Call) -> AsyncIterator[bytes]:
         raise S3Error("RequestTimeout") from error
 
 
-async def receive_copy(call: Call, source: Entry, chosen: ByteRange, algorithm: Algorithm) -> Received:
+async def receive_copy(
+    call: Call, source: Entry, chosen: ByteRange, algorithm: Algorithm, kind: ChecksumType
+) -> Received:
     """Take a range of a stored object as the body of a part.
 
     Args:
         call: the request.
         source: the object.
         chosen: the range of it.
-        algorithm: the checksum to compute.
+        algorithm: the checksum of the object that the part is for.
+        kind: the type of that checksum.
 
     Raises:
         BlockMissing, BlockCorrupt: the source cannot be read; nothing of the part stays.
@@ -205,8 +211,8 @@ async def receive_copy(call: Call, source: Entry, chosen: ByteRange, algorithm: 
     """
     store = call.front.store
     store.require_room(chosen.stop - chosen.start)
-    hasher = checksums.new(algorithm)
-    writer = store.new_body(digests=(hasher,), part=True)
+    hashers = {wanted: checksums.new(wanted) for wanted in checksums.of_a_part(algorithm, kind)}
+    writer = store.new_body(digests=tuple(hashers.values()), part=True)
     try:
         async for piece in store.read_body(source, chosen.start, chosen.stop):
             await writer.write(piece)
@@ -214,7 +220,7 @@ async def receive_copy(call: Call, source: Entry, chosen: ByteRange, algorithm: 
     except BaseException:
         await writer.abort()
         raise
-    return Received(body, algorithm, {algorithm: hasher.digest()})
+    return Received(body, algorithm, {wanted: hasher.digest() for wanted, hasher in hashers.items()})
 
 
 async def read_document(call: Call, *, checksum_of_object: bool = False) -> bytes:

@@ -10,7 +10,7 @@ import base64
 import binascii
 import enum
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Final, NamedTuple, Protocol
 
 from awscrt import checksums as crt
@@ -82,6 +82,12 @@ class _Crc:
 
 DEFAULT: Final = Algorithm.CRC64NVME
 """What is computed and kept where the client names no algorithm; of parts, the whole object's follows from it."""
+BESIDE: Final = Algorithm.CRC64NVME
+"""What each part gets beside the checksum that a COMPOSITE one is made of.
+
+The answer about a part carries both, and a client checks the one that costs it least: CRC64NVME goes five times as
+fast as CRC32, which is what the aws command asks for when it uploads.
+"""
 
 _CRC_COMBINE: Final[Mapping[Algorithm, Callable[[int, int, int], int]]] = {
     Algorithm.CRC32: crt.combine_crc32,
@@ -254,6 +260,11 @@ def declared(headers: Headers, payload: PayloadMode, *, composite: bool = False)
         claim = Declared(_BY_HEADER[name], None)
     _check_sdk_algorithm(headers.get("x-amz-sdk-checksum-algorithm"), claim)
     return claim
+
+
+def of_a_part(algorithm: Algorithm, kind: ChecksumType) -> Set[Algorithm]:
+    """Return the checksums that a part gets because of those of its object, whose algorithm and type these are."""
+    return {algorithm, BESIDE} if kind is ChecksumType.COMPOSITE else {algorithm}
 
 
 def check_part(claim: Declared | None, algorithm: Algorithm, kind: ChecksumType) -> None:

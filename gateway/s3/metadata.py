@@ -19,6 +19,7 @@ key      type                        meaning
 ``ck``   map of text to bytes        checksums: algorithm (``CRC32``, ...) to digest
 ``ckt``  text                        x-amz-checksum-type; absent for ``FULL_OBJECT``
 ``pk``   bytes                       checksums of the parts, joined, if ``ckt`` is ``COMPOSITE``
+``pc``   bytes                       CRC64NVME checksums of the parts, joined, beside ``pk``
 ``ps``   array of unsigned integers  lengths of the parts in bytes, for a multipart object
 ``pn``   array of unsigned integers  numbers of the parts, if they are not 1, 2, 3, ...
 =======  ==========================  ==============================================================
@@ -39,7 +40,7 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 from urllib.parse import unquote_to_bytes
 
-from gateway.s3.checksums import Algorithm, ChecksumType, format_checksum
+from gateway.s3.checksums import BESIDE, Algorithm, ChecksumType, format_checksum
 from gateway.s3.errors import S3Error
 from gateway.s3.headers import Headers, has_control
 from gateway.s3.tags import HEADER as TAGGING
@@ -61,9 +62,10 @@ _TAGS: Final = "tg"
 _CHECKSUMS: Final = "ck"
 _CHECKSUM_TYPE: Final = "ckt"
 _PART_CHECKSUMS: Final = "pk"
+_PARTS_BESIDE: Final = "pc"
 _PART_SIZES: Final = "ps"
 _PART_NUMBERS: Final = "pn"
-_OF_CHECKSUM: Final = frozenset({_CHECKSUMS, _CHECKSUM_TYPE, _PART_CHECKSUMS})
+_OF_CHECKSUM: Final = frozenset({_CHECKSUMS, _CHECKSUM_TYPE, _PART_CHECKSUMS, _PARTS_BESIDE})
 _OF_BYTES: Final = _OF_CHECKSUM | {_PART_SIZES, _PART_NUMBERS}
 _PLAIN: Final = {
     _CONTENT_TYPE: "Content-Type",
@@ -145,6 +147,7 @@ class ObjectMetadata:
         algorithm: Algorithm | None,
         digest: bytes,
         of_parts: Sequence[bytes] = (),
+        beside: Sequence[bytes] = (),
     ) -> ObjectMetadata:
         """Return this with that checksum in place of any other; without any if ``algorithm`` is
         None.
@@ -155,6 +158,7 @@ class ObjectMetadata:
             algorithm: its kind.
             digest: its value.
             of_parts: the checksums of the parts that it is made of, if it is COMPOSITE.
+            beside: the parts' `gateway.s3.checksums.BESIDE`, if they are known.
         """
         stored = {k: v for k, v in self.stored.items() if k not in _OF_CHECKSUM}
         if algorithm is not None:
@@ -162,6 +166,8 @@ class ObjectMetadata:
         if of_parts:
             stored[_CHECKSUM_TYPE] = ChecksumType.COMPOSITE.value
             stored[_PART_CHECKSUMS] = b"".join(of_parts)
+        if beside:
+            stored[_PARTS_BESIDE] = b"".join(beside)
         return ObjectMetadata(stored)
 
     def with_parts(self, numbers: Sequence[int], sizes: Sequence[int]) -> ObjectMetadata:
@@ -253,7 +259,15 @@ class ObjectMetadata:
     @property
     def part_checksums(self) -> list[bytes]:
         """The checksum of each part, of the object's algorithm, if that is made of them; else nothing."""
-        joined = cast("bytes", self.stored.get(_PART_CHECKSUMS, b""))
+        return self._of_each_part(_PART_CHECKSUMS)
+
+    @property
+    def part_checksums_beside(self) -> list[bytes]:
+        """The `gateway.s3.checksums.BESIDE` of each part; nothing if it is not known."""
+        return self._of_each_part(_PARTS_BESIDE)
+
+    def _of_each_part(self, name: str) -> list[bytes]:
+        joined = cast("bytes", self.stored.get(name, b""))
         each = len(joined) // len(self.parts) if joined else 1
         return [joined[at : at + each] for at in range(0, len(joined), each)]
 
@@ -281,13 +295,16 @@ class ObjectMetadata:
         Args:
             part: which of the parts that have a checksum is asked for, from 0; None for the object.
         """
-        sums = self.checksums
-        if part is not None:
-            sums = dict.fromkeys(sums, format_checksum(self.part_checksums[part]))
+        sums = self.checksums if part is None else self._checksums_of(part)
         headers = {algorithm.header: text for algorithm, text in sums.items()}
         if headers:
             headers["x-amz-checksum-type"] = self.checksum_type.value
         return headers
+
+    def _checksums_of(self, part: int) -> dict[Algorithm, str]:
+        sums = dict.fromkeys(self.digests, format_checksum(self.part_checksums[part]))
+        beside = self.part_checksums_beside
+        return sums | {BESIDE: format_checksum(beside[part])} if beside else sums
 
 
 def _without_aws_chunked(value: str) -> str:

@@ -64,7 +64,7 @@ async def copy_part(call: Call) -> web.StreamResponse:
 
 async def _copy(call: Call, upload: Upload, number: int, source: Source, chosen: ByteRange) -> web.Response:
     plan = UploadPlan.decode(upload.meta)
-    received = await receive_copy(call, source.entry, chosen, plan.object_algorithm)
+    received = await receive_copy(call, source.entry, chosen, plan.object_algorithm, plan.kind)
     modified_ms = await _store_part(call, upload, number, received)
     checksum = checksums.element(received.algorithm, received.checksum) if plan.algorithm else ""
     return call.xml(

@@ -392,6 +392,16 @@ def test_part_checksums_that_do_not_belong(s3: Any, bucket: str) -> None:
     assert s3.complete_multipart_upload(**end | {"MultipartUpload": {"Parts": [bare, *rest]}})["ETag"]
 
 
+def test_the_parts_of_a_composite_checksum_are_told_in_its_algorithm(s3: Any, bucket: str) -> None:
+    """What is kept of the parts besides is for those who read them."""
+    end = upload(s3, bucket, "CRC32", "COMPOSITE")
+    first, *rest = end["MultipartUpload"]["Parts"]
+    other = {"PartNumber": 1, "ETag": first["ETag"], "ChecksumCRC64NVME": checksum("CRC64NVME", PIECES[0])}
+    with pytest.raises(ClientError, match=r"BadDigest.*The crc64nvme you specified for part 1"):
+        s3.complete_multipart_upload(**end | {"MultipartUpload": {"Parts": [other, *rest]}})
+    assert s3.complete_multipart_upload(**end)["ETag"]
+
+
 def test_the_size_of_the_object_can_be_declared(s3: Any, bucket: str) -> None:
     end = upload(s3, bucket, "CRC32", "FULL_OBJECT")
     size = sum(map(len, PIECES))

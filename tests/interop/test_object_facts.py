@@ -76,6 +76,7 @@ class TestParts:
         start = 0
         for number, piece in zip((1, 2, 30), PIECES, strict=True):
             wanted = s3.put_object(Bucket=bucket, Key="alone", Body=piece, ChecksumAlgorithm=algorithm)[name]
+            beside = s3.put_object(Bucket=bucket, Key="alone", Body=piece, ChecksumAlgorithm="CRC64NVME")
             for key, chosen in (
                 ("k", {"PartNumber": number}),
                 ("copy", {"PartNumber": number}),
@@ -84,11 +85,27 @@ class TestParts:
                 for read in (s3.get_object, s3.head_object):
                     got = read(Bucket=bucket, Key=key, ChecksumMode="ENABLED", **chosen)
                     assert (got[name], got["ChecksumType"]) == (wanted, "COMPOSITE")
+                    assert got["ChecksumCRC64NVME"] == beside["ChecksumCRC64NVME"]
             start += len(piece)
         for other in ("bytes=0-3", f"bytes=0-{start - 1}", "bytes=1-5242879"):
             got = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED", Range=other)
-            assert (name in got, "ChecksumType" in got) == (False, False)
+            assert not [found for found in got if found.startswith("Checksum")]
         assert name not in s3.head_object(Bucket=bucket, Key="k", PartNumber=1)
+        whole = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+        assert {found for found in whole if found.startswith("Checksum")} == {name, "ChecksumType"}
+
+    def test_a_copied_part_has_the_checksums_of_one_that_was_sent(self, s3: Any, bucket: str) -> None:
+        sent = s3.put_object(Bucket=bucket, Key="from", Body=PIECES[0], ChecksumAlgorithm="CRC64NVME")
+        where = {"Bucket": bucket, "Key": "k"}
+        where["UploadId"] = s3.create_multipart_upload(**where, ChecksumAlgorithm="SHA256")["UploadId"]
+        copied = s3.upload_part_copy(**where, PartNumber=1, CopySource=f"{bucket}/from")["CopyPartResult"]
+        part = {"PartNumber": 1, "ETag": copied["ETag"], "ChecksumSHA256": copied["ChecksumSHA256"]}
+        s3.complete_multipart_upload(**where, MultipartUpload={"Parts": [part]})
+        got = s3.head_object(Bucket=bucket, Key="k", PartNumber=1, ChecksumMode="ENABLED")
+        assert (got["ChecksumSHA256"], got["ChecksumCRC64NVME"]) == (
+            copied["ChecksumSHA256"],
+            sent["ChecksumCRC64NVME"],
+        )
 
     def test_the_only_part_of_a_composite_object(self, s3: Any, bucket: str) -> None:
         """It has a checksum other than the object's, which is made of the checksums of parts."""

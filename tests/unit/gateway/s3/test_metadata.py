@@ -256,6 +256,19 @@ def test_composite_checksums_are_kept_with_those_of_the_parts() -> None:
     assert again.part_checksums == []
 
 
+def test_parts_have_a_second_checksum_beside_that_of_a_composite_one() -> None:
+    beside = [b"3" * 8, b"4" * 8]
+    meta = metadata().with_parts([1, 2], [5, 3]).with_checksum(Algorithm.SHA1, bytes(20), [bytes(20)] * 2, beside)
+    assert (meta.stored["pc"], meta.part_checksums_beside) == (b"3333333344444444", beside)
+    assert meta.checksum_headers().keys() == {"x-amz-checksum-sha1", "x-amz-checksum-type"}
+    assert meta.checksum_headers(1) == {
+        "x-amz-checksum-sha1": "AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "x-amz-checksum-crc64nvme": "NDQ0NDQ0NDQ=",
+        "x-amz-checksum-type": "COMPOSITE",
+    }
+    assert "pc" not in meta.with_checksum(Algorithm.SHA1, bytes(20)).stored
+
+
 def test_parts_are_kept_with_their_numbers() -> None:
     assert metadata().parts == []
     assert metadata().with_parts([1, 2], [5, 3]).parts == [(1, 5), (2, 3)]
