@@ -91,7 +91,8 @@ class Server(RawClient):
     def restart(self) -> None:
         """Start it again over the same folder."""
         self.process = _spawn(self.program, self.arguments, self.log_path)
-        self.environment = _await_start(self)
+        note = wait_for_server(self.data_dir, self.process, lambda: self.log)
+        self.environment = self.environment | {"AWS_ENDPOINT_URL": note["endpoint"]}
 
     def close_clients(self) -> None:
         while self.clients:

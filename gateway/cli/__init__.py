@@ -11,8 +11,20 @@ from importlib import import_module
 
 import click
 
-VERBS = ("serve", "env", "roots", "ls", "tree", "cat", "log", "keys", "node", "recover", "doctor")
-"""Every verb in the order ``--help`` shows them; each is a module of this package with a ``verb``."""
+VERBS = {
+    "serve": "Serve the buckets of a data folder over S3.",
+    "env": "Print the shell settings that aws needs to use this server.",
+    "roots": "Show the root of every bucket.",
+    "ls": "List objects and common prefixes, as `aws s3 ls` does.",
+    "tree": "Draw a bucket's tree, or the path of one key.",
+    "cat": "Write an object's bytes, every block verified.",
+    "log": "Show a bucket's commits, newest first.",
+    "keys": "Make, list, disable and enable access keys.",
+    "node": "Run a storage node, and let gateways use it.",
+    "recover": "Get a lost data folder back from the storage node.",
+    "doctor": "Check everything that can go wrong.",
+}
+"""Every verb in the order ``--help`` shows them, and what it says; each is a module of this package with a ``verb``."""
 
 
 class _Verbs(click.Group):
@@ -26,6 +38,11 @@ class _Verbs(click.Group):
             return None
         command: click.Command = import_module(f"{__name__}.{cmd_name}").verb
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the verbs without loading any: all of them take more than a second."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
 
 
 @click.command(

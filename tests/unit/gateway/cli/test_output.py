@@ -63,4 +63,5 @@ def test_every_verb_can_be_loaded() -> None:
         command = main.get_command(context, name)
         assert command is not None
         assert command.name == name
+        assert command.get_short_help_str(200) == VERBS[name]
     assert main.get_command(context, "output") is None
