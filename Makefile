@@ -47,8 +47,9 @@ faults: $(VENV)/installed-dev ## everything that a storage node can do wrong whi
 fuzz: $(VENV)/installed-fuzz ## look for inputs that break a parser (FUZZ_SECONDS=60 for each, ARGS="node metadata ...")
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
 
-check: $(VENV)/installed-dev ## lint, types, import layers
+check: $(VENV)/installed-dev ## lint, form, types, import layers
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -40,10 +40,7 @@ def _only_cells(plan: Plan, parts: str | None) -> Plan:
     if parts is None:
         return plan
     wanted = parts.split(",")
-    groups = (
-        tuple(cell for cell in group if any(part in cell.name for part in wanted))
-        for group in plan.groups
-    )
+    groups = (tuple(cell for cell in group if any(part in cell.name for part in wanted)) for group in plan.groups)
     kept = tuple(group for group in groups if group)
     if not kept:
         raise click.BadParameter(f"no cell's name holds any of {parts!r}", param_hint="--cells")
@@ -56,13 +53,9 @@ def _only_cells(plan: Plan, parts: str | None) -> Plan:
 @click.option("--cells", help="Only cells whose name holds one of these parts (commas).")
 @click.option("--duration", type=click.FloatRange(0.2, 60), help="Seconds of each cell's clock.")
 @click.option("--unsigned", is_flag=True, help="UNSIGNED-PAYLOAD instead of each body's SHA-256.")
-@click.option(
-    "--no-limits", is_flag=True, help="Skip the machine's own limits and the disk warm-up."
-)
+@click.option("--no-limits", is_flag=True, help="Skip the machine's own limits and the disk warm-up.")
 @work_dir_option
-@click.option(
-    "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write JSON."
-)
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write JSON.")
 def main(
     *,
     full: bool,

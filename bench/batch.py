@@ -74,8 +74,6 @@ class RequestMaker:
         requests = []
         for number in range(LIST_STARTS):
             after = key_name(spec.prefix, spec.first_index + last * number // (LIST_STARTS - 1))
-            query = encode_query(
-                (("list-type", "2"), ("max-keys", str(LIST_PAGE_KEYS)), ("start-after", after))
-            )
+            query = encode_query((("list-type", "2"), ("max-keys", str(LIST_PAGE_KEYS)), ("start-after", after)))
             requests.append(Request(self._signer.head("GET", f"/{spec.bucket}", query), number))
         return requests

@@ -64,9 +64,7 @@ def list_cell(keys: str, concurrency: int, rounds: int = 1) -> Cell:
 
 def _cli_cells(sync_rounds: int, copy_rounds: int) -> tuple[Cell, ...]:
     """The aws command's transfers; the copies decide targets."""
-    return tuple(
-        Cell(name, "cli", rounds=copy_rounds if name.startswith("cp-") else sync_rounds) for name in CLI_CELLS
-    )
+    return tuple(Cell(name, "cli", rounds=copy_rounds if name.startswith("cp-") else sync_rounds) for name in CLI_CELLS)
 
 
 def quick_plan(duration_s: float | None = None) -> Plan:

@@ -146,9 +146,7 @@ class CliClient:
         run_bounded(command, self._environment, self._limit_s)
         seconds = time.perf_counter() - started
         own = os.times()
-        client = (own.children_user - own_before.children_user) + (
-            own.children_system - own_before.children_system
-        )
+        client = (own.children_user - own_before.children_user) + (own.children_system - own_before.children_system)
         server = process.cpu_seconds(pid) - cpu_before
         other = process.busy_seconds() - busy_before - server - client
         return _Timed(seconds, server, client, max(0.0, other))

@@ -165,10 +165,7 @@ def _ms3t_credentials(ms3t: str, data: Path, folder: Path) -> Credentials:
 def parse_exports(text: str) -> Credentials:
     """The credentials in `export NAME=value` lines; StartError when one is missing."""
     values = dict(
-        word.split("=", 1)
-        for line in text.splitlines()
-        for word in shlex.split(line, comments=True)
-        if "=" in word
+        word.split("=", 1) for line in text.splitlines() for word in shlex.split(line, comments=True) if "=" in word
     )
     try:
         return Credentials(

@@ -47,10 +47,7 @@ class Report:
             "limits": [asdict(limit) for limit in self.limits],
             "peers": [asdict(peer) for peer in self.peers],
             "measurements": [asdict(measurement) for measurement in self.measurements],
-            "targets": [
-                {**asdict(verdict), "met": verdict.met, "noisy": verdict.noisy}
-                for verdict in self.verdicts
-            ],
+            "targets": [{**asdict(verdict), "met": verdict.met, "noisy": verdict.noisy} for verdict in self.verdicts],
         }
 
     def show(self, console: Console) -> None:

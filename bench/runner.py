@@ -58,9 +58,7 @@ class _Contestant:
 class Runner:
     """Collects the measurements of one run; they are whole after each cell, also if interrupted."""
 
-    def __init__(
-        self, plan: Plan, peers: Sequence[Peer], folder: Path, *, signed: bool, progress: Progress
-    ) -> None:
+    def __init__(self, plan: Plan, peers: Sequence[Peer], folder: Path, *, signed: bool, progress: Progress) -> None:
         self._plan = plan
         self._peers = peers
         self._folder = folder
@@ -144,9 +142,7 @@ class Runner:
             folder.mkdir()
             self._sources = Sources.make(folder)
         _settle()
-        client = CliClient(
-            contestant.running, self._sources, contestant.folder, self._plan.cli_limit_s
-        )
+        client = CliClient(contestant.running, self._sources, contestant.folder, self._plan.cli_limit_s)
         try:
             return client.run(cell.name)
         except CliError:

@@ -28,11 +28,7 @@ class StartError(Exception):
 
 def clean_environment(home: Path, **extra: str) -> dict[str, str]:
     """Our environment without settings that would reach into a server or client under test."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.upper().startswith(_FOREIGN_SETTINGS)
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_FOREIGN_SETTINGS)}
     return {**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home), **extra}
 
 
@@ -50,9 +46,7 @@ def free_ports(count: int) -> list[int]:
 class ServerProcess:
     """One started program, in a process group of its own, with its output in a log file."""
 
-    def __init__(
-        self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
         """Start it in `folder`; StartError when the program cannot be run at all."""
         self._log = folder / "server.log"
         try:

@@ -70,10 +70,7 @@ class Signer:
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         to_sign = f"{_ALGORITHM}\n{self._amz_date}\n{self._scope}\n{digest}"
         signature = hmac.digest(self._key, to_sign.encode(), "sha256").hex()
-        return (
-            f"{_ALGORITHM} Credential={self._credential}, "
-            f"SignedHeaders={_SIGNED_HEADERS}, Signature={signature}"
-        )
+        return f"{_ALGORITHM} Credential={self._credential}, SignedHeaders={_SIGNED_HEADERS}, Signature={signature}"
 
     def head(
         self,

@@ -14,9 +14,7 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_CHUNK_LINE_BYTES = 1024
 _HEAD_END = b"\r\n\r\n"
 _NO_BODY_STATUSES = (204, 304)
-_FRAMING_HEADERS = re.compile(
-    rb"\r\n(content-length|transfer-encoding|connection):[ \t]*([^\r\n]*)", re.IGNORECASE
-)
+_FRAMING_HEADERS = re.compile(rb"\r\n(content-length|transfer-encoding|connection):[ \t]*([^\r\n]*)", re.IGNORECASE)
 _CONTENT_LENGTH = len(b"content-length")
 _TRANSFER_ENCODING = len(b"transfer-encoding")
 

@@ -59,9 +59,7 @@ def fetch_ahead(
         wanted = _nearest(params, layer, _gaps(level, start, end), start, keys)
         layer -= 1
         opened = (yield [gap.cid for gap in wanted]) if wanted else ()
-        level = [
-            (check_child(node, layer, gap.low, gap.high), gap) for node, gap in zip(opened, wanted, strict=True)
-        ]
+        level = [(check_child(node, layer, gap.low, gap.high), gap) for node, gap in zip(opened, wanted, strict=True)]
         nodes.update((gap.cid, node) for node, gap in level)
     return nodes
 

@@ -253,9 +253,7 @@ def _decode_container(
     return items, pos
 
 
-def _decode_map(
-    data: bytes, pos: int, count: int, depth: int, read_link: ReadLink
-) -> tuple[dict[str, Value], int]:
+def _decode_map(data: bytes, pos: int, count: int, depth: int, read_link: ReadLink) -> tuple[dict[str, Value], int]:
     result: dict[str, Value] = {}
     previous = b""
     for i in range(count):

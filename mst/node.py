@@ -75,9 +75,7 @@ def row(previous: bytes, key: bytes, right: CID | None, value: bytes) -> bytes:
     prefix = common_prefix_length(previous, key)
     suffix = key[prefix:]
     subtree = _NULL if right is None else _LINK + right
-    return b"".join(
-        (_ENTRY_K, _head(0x40, len(suffix)), suffix, _P, _head(0x00, prefix), _T, subtree, _V, value)
-    )
+    return b"".join((_ENTRY_K, _head(0x40, len(suffix)), suffix, _P, _head(0x00, prefix), _T, subtree, _V, value))
 
 
 def link(cid: CID) -> bytes:
@@ -88,9 +86,7 @@ def link(cid: CID) -> bytes:
 def encode(node: Node) -> bytes:
     """The one byte form of ``node``.  Limits are the tree's business (`mst.tree`), not the encoder's."""
     left = node.children[0]
-    return b"".join(
-        (_MAP2_E, _head(0x80, len(node.rows)), *node.rows, _L, _NULL if left is None else _LINK + left)
-    )
+    return b"".join((_MAP2_E, _head(0x80, len(node.rows)), *node.rows, _L, _NULL if left is None else _LINK + left))
 
 
 def decode(data: bytes, params: TreeParams) -> Node:

@@ -163,9 +163,7 @@ def close_batch(
     drops: Sequence[bytes] = (),
 ) -> Framed:
     """Add the record to sections that begin at ``start`` and end at ``end``; ``heads`` is the digest of their heads."""
-    record = BatchRecord(
-        sequence, previous, start, end, len(places), heads, tuple(commits), tuple(drops)
-    ).block()
+    record = BatchRecord(sequence, previous, start, end, len(places), heads, tuple(commits), tuple(drops)).block()
     section = car.section(record.cid, record.data)
     return Framed([*buffers, section], end - start + len(section), places, record.cid)
 

@@ -179,9 +179,7 @@ class _Work:
         "below", "edits", "gaps", "high", "keys", "layer", "low", "pieces", "result", "rows", "values",
     )  # fmt: skip
 
-    def __init__(
-        self, layer: int, low: Bound, high: Bound, pieces: list[_Piece], edits: list[_Edit]
-    ) -> None:
+    def __init__(self, layer: int, low: Bound, high: Bound, pieces: list[_Piece], edits: list[_Edit]) -> None:
         self.layer = layer
         self.low = low
         self.high = high
@@ -202,9 +200,7 @@ class _Work:
         )
 
 
-def apply(
-    params: TreeParams, root: CID, edits: Mapping[bytes, bytes | None]
-) -> Fetch[Node, Applied]:
+def apply(params: TreeParams, root: CID, edits: Mapping[bytes, bytes | None]) -> Fetch[Node, Applied]:
     """Apply ``edits`` to the tree at ``root``.
 
     Args:

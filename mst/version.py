@@ -167,9 +167,7 @@ class Version(NamedTuple):
     entry: Entry
 
 
-def find(
-    params: TreeParams, root: CID, key: bytes, wanted: Callable[[Version], bool]
-) -> Fetch[Node, Version | None]:
+def find(params: TreeParams, root: CID, key: bytes, wanted: Callable[[Version], bool]) -> Fetch[Node, Version | None]:
     """The newest version of ``key`` in the tree of versions at ``root`` that is ``wanted``.
 
     Costs the nodes between the key's newest version and the one that is found.

@@ -104,5 +104,3 @@ def _open_child(parent: _Frame) -> Fetch[Node, _Frame]:
     (opened,) = yield [child]
     layer -= 1
     return _Frame(check_child(opened, layer, low, high), 0, layer, low, high)
-
-

@@ -159,18 +159,12 @@ _LOAD_ALL = sa.select(*_FIELDS)
 _INSERT = sa.insert(buckets).values({field.name: sa.bindparam(field.name) for field in _FIELDS})
 _DELETE = sa.delete(buckets).where(_AT_COMMIT)
 _EXISTS = sa.select(sa.literal(1)).where(buckets.c.instance == sa.bindparam("wanted"))
-_MOVE = (
-    sa.update(buckets)
-    .where(_AT_COMMIT)
-    .values({field: sa.bindparam(f"new_{field}") for field in _MOVING})
-)
+_MOVE = sa.update(buckets).where(_AT_COMMIT).values({field: sa.bindparam(f"new_{field}") for field in _MOVING})
 _MOVE_SHIPPED = (
     sa.update(buckets)
     .where(
         buckets.c.instance == sa.bindparam("at_instance"),
-        sa.or_(
-            buckets.c.shipped_sequence.is_(None), buckets.c.shipped_sequence < sa.bindparam("new_sequence")
-        ),
+        sa.or_(buckets.c.shipped_sequence.is_(None), buckets.c.shipped_sequence < sa.bindparam("new_sequence")),
     )
     .values(shipped=sa.bindparam("new_shipped"), shipped_sequence=sa.bindparam("new_sequence"))
 )

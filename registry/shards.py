@@ -104,11 +104,7 @@ _AHEAD = (
     .order_by(shards.c.number)
     .limit(sa.bindparam("row_count"))
 )
-_NEED = (
-    sa.update(shards)
-    .where(_OF_NUMBER, shards.c.shipment.is_(None))
-    .values(shipment=sa.bindparam("new_shipment"))
-)
+_NEED = sa.update(shards).where(_OF_NUMBER, shards.c.shipment.is_(None)).values(shipment=sa.bindparam("new_shipment"))
 _SEND_BACK = sa.update(shards).where(_OF_NUMBER, shards.c.state == "uploaded").values(state="sealed", answers=None)
 _ADVANCE = {
     state: sa.update(shards)

@@ -96,9 +96,7 @@ def difference(connection: sa.Connection) -> Difference:
     changed = []
     for bucket in heads_table.load_all(connection):
         documents = configured.get(bucket.instance, {})
-        head = Head(
-            bucket.name, bucket.instance, bucket.created_ms, bucket.commit, bucket.versioning, documents
-        )
+        head = Head(bucket.name, bucket.instance, bucket.created_ms, bucket.commit, bucket.versioning, documents)
         if known.pop(bucket.instance, None) != head.encode():
             changed.append((bucket, head))
     return Difference(tuple(changed), tuple(sorted(known)))

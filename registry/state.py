@@ -8,9 +8,7 @@ from registry.schema import store_state
 
 _GET = sa.select(store_state.c.value).where(store_state.c.key == sa.bindparam("wanted"))
 _UPDATE = (
-    sa.update(store_state)
-    .where(store_state.c.key == sa.bindparam("wanted"))
-    .values(value=sa.bindparam("new_value"))
+    sa.update(store_state).where(store_state.c.key == sa.bindparam("wanted")).values(value=sa.bindparam("new_value"))
 )
 _INSERT = sa.insert(store_state)
 

@@ -115,8 +115,7 @@ _LIST = (
     .where(
         uploads.c.instance == sa.bindparam("of_instance"),
         uploads.c.key >= sa.bindparam("first_key"),
-        sa.tuple_(uploads.c.key, uploads.c.upload_id)
-        > sa.tuple_(sa.bindparam("after_key"), sa.bindparam("after_id")),
+        sa.tuple_(uploads.c.key, uploads.c.upload_id) > sa.tuple_(sa.bindparam("after_key"), sa.bindparam("after_id")),
     )
     .order_by(uploads.c.key, uploads.c.upload_id)
     .limit(sa.bindparam("row_count"))
@@ -126,10 +125,7 @@ _PART_UPDATE = (
     sa.update(parts)
     .where(_THE_PART)
     .values(
-        {
-            field: sa.bindparam(f"new_{field}")
-            for field in ("etag", "size_bytes", "checksums", "modified_ms", "leaves")
-        }
+        {field: sa.bindparam(f"new_{field}") for field in ("etag", "size_bytes", "checksums", "modified_ms", "leaves")}
     )
 )
 _PART_INSERT = sa.insert(parts)
@@ -146,9 +142,7 @@ _UPLOAD_ID = re.compile(rf"[0-9a-f]{{{_TIME_DIGITS + 2 * UPLOAD_ID_RANDOM_BYTES}
 _AFTER_EVERY_ID = "g"
 
 
-def create(
-    connection: sa.Connection, *, instance: bytes, key: bytes, owner: str, meta: bytes, now_ms: int
-) -> Upload:
+def create(connection: sa.Connection, *, instance: bytes, key: bytes, owner: str, meta: bytes, now_ms: int) -> Upload:
     """Begin an upload.
 
     Args:
@@ -245,9 +239,7 @@ def list_uploads(
     return [Upload(*row) for row in rows]
 
 
-def put_part(
-    connection: sa.Connection, upload_id: str, part: Part, leaves: Sequence[Leaf]
-) -> None:
+def put_part(connection: sa.Connection, upload_id: str, part: Part, leaves: Sequence[Leaf]) -> None:
     """Add a part, in place of an earlier one of the same number.
 
     Args:

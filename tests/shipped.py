@@ -246,4 +246,3 @@ def _check_index(shard: bytes, slices: object) -> None:
     assert slices.keys() == {cid.digest for cid, _ in blocks}
     for digest, (offset, length) in slices.items():
         assert hashlib.sha256(shard[offset : offset + length]).digest() == digest
-

@@ -80,9 +80,7 @@ class Settled(NamedTuple):
     @property
     def outcomes(self) -> list[tuple[int, Committed | Refusal]]:
         """What was sent."""
-        return [
-            (ticket, bare if isinstance(bare, Refusal) else Committed._make(bare)) for ticket, bare in self.bare
-        ]
+        return [(ticket, bare if isinstance(bare, Refusal) else Committed._make(bare)) for ticket, bare in self.bare]
 
 
 def _bare(mutation: Mutation) -> Any:

@@ -133,9 +133,7 @@ def _check_location(wanted: str | None, region: str) -> None:
 async def head_bucket(call: Call) -> web.Response:
     """HeadBucket."""
     bucket = call.bucket
-    return call.answer(
-        200, headers={"x-amz-bucket-region": call.front.region} | state_headers(bucket)
-    )
+    return call.answer(200, headers={"x-amz-bucket-region": call.front.region} | state_headers(bucket))
 
 
 async def delete_bucket(call: Call) -> web.Response:
@@ -149,6 +147,4 @@ async def get_bucket_location(call: Call) -> web.Response:
     _ = call.bucket
     region = call.front.region
     location = "" if region == DEFAULT_REGION else region
-    return call.xml(
-        f'{DECLARATION}<LocationConstraint xmlns="{NAMESPACE}">{location}</LocationConstraint>'
-    )
+    return call.xml(f'{DECLARATION}<LocationConstraint xmlns="{NAMESPACE}">{location}</LocationConstraint>')

@@ -180,9 +180,7 @@ def parse_type(name: str) -> ChecksumType:
     try:
         return ChecksumType(name.upper())
     except ValueError:
-        raise S3Error(
-            "InvalidRequest", "Value for x-amz-checksum-type header is invalid."
-        ) from None
+        raise S3Error("InvalidRequest", "Value for x-amz-checksum-type header is invalid.") from None
 
 
 def parse_checksum(algorithm: Algorithm, text: str, *, composite: bool = False) -> Declared:
@@ -249,9 +247,7 @@ def declared(headers: Headers, payload: PayloadMode, *, composite: bool = False)
         claim = parse_checksum(_BY_HEADER[name], headers[name], composite=composite)
     for name in trailers:
         if name not in _BY_HEADER:
-            raise S3Error(
-                "InvalidRequest", "The value specified in the x-amz-trailer header is not supported"
-            )
+            raise S3Error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported")
         if payload not in (
             PayloadMode.CHUNKED_UNSIGNED_TRAILER,
             PayloadMode.CHUNKED_SIGNED_TRAILER,
@@ -288,9 +284,7 @@ def _check_kind(claim: Declared | None, algorithm: Algorithm) -> None:
         )
 
 
-def check_whole(
-    claim: Declared, algorithm: Algorithm, kind: ChecksumType, actual: bytes, parts: int
-) -> None:
+def check_whole(claim: Declared, algorithm: Algorithm, kind: ChecksumType, actual: bytes, parts: int) -> None:
     """Compare what a client says of a multipart object with the object's checksum.
 
     Args:
@@ -338,8 +332,7 @@ def requested(headers: Headers) -> tuple[Algorithm, ChecksumType] | None:
         if type_name is not None:
             raise S3Error(
                 "InvalidRequest",
-                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm"
-                " header.",
+                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
             )
         return None
     algorithm = parse_algorithm(name)
@@ -351,8 +344,7 @@ def requested(headers: Headers) -> tuple[Algorithm, ChecksumType] | None:
     if not possible:
         raise S3Error(
             "InvalidRequest",
-            f"The {kind.value} checksum type cannot be used with the"
-            f" {algorithm.value.lower()} checksum algorithm.",
+            f"The {kind.value} checksum type cannot be used with the {algorithm.value.lower()} checksum algorithm.",
         )
     return algorithm, kind
 

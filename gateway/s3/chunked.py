@@ -37,9 +37,7 @@ _SIGNED_LINE: Final = re.compile(rb"([0-9a-fA-F]{1,16});chunk-signature=([0-9a-f
 _EMPTY_SHA256: Final = sha256(b"").hexdigest()
 _TRAILER_SIGNATURE: Final = "x-amz-trailer-signature"
 _SIGNED_MODES: Final = frozenset({PayloadMode.CHUNKED_SIGNED, PayloadMode.CHUNKED_SIGNED_TRAILER})
-_TRAILER_MODES: Final = frozenset(
-    {PayloadMode.CHUNKED_UNSIGNED_TRAILER, PayloadMode.CHUNKED_SIGNED_TRAILER}
-)
+_TRAILER_MODES: Final = frozenset({PayloadMode.CHUNKED_UNSIGNED_TRAILER, PayloadMode.CHUNKED_SIGNED_TRAILER})
 
 
 class _Expect(enum.Enum):
@@ -182,13 +180,10 @@ class ChunkedDecoder:
             raise self._refuse("IncompleteBody", "The body's chunks are malformed.")
         size = int(match[1], 16)
         self._decoded += size
-        if self._decoded > self.decoded_length or (
-            size == 0 and self._decoded != self.decoded_length
-        ):
+        if self._decoded > self.decoded_length or (size == 0 and self._decoded != self.decoded_length):
             raise self._refuse(
                 "IncompleteBody",
-                "You did not provide the number of bytes specified by the"
-                " x-amz-decoded-content-length HTTP header",
+                "You did not provide the number of bytes specified by the x-amz-decoded-content-length HTTP header",
             )
         if self._signed:
             self._given = match[2]

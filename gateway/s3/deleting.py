@@ -60,9 +60,7 @@ async def delete_objects(call: Call) -> web.Response:
         for place, wanted in enumerate(request.objects)
         if place in refused or not request.quiet
     )
-    return call.xml(
-        f'{DECLARATION}<DeleteResult xmlns="{NAMESPACE}">{rows}</DeleteResult>', headers
-    )
+    return call.xml(f'{DECLARATION}<DeleteResult xmlns="{NAMESPACE}">{rows}</DeleteResult>', headers)
 
 
 def _deletion(bucket: str, wanted: DeleteObject) -> Delete:

@@ -24,9 +24,7 @@ class ErrorKind(NamedTuple):
 
 _KINDS: dict[str, ErrorKind] = {
     "AccessDenied": ErrorKind(403, "Access Denied"),
-    "AuthorizationHeaderMalformed": ErrorKind(
-        400, "The authorization header that you provided is not valid."
-    ),
+    "AuthorizationHeaderMalformed": ErrorKind(400, "The authorization header that you provided is not valid."),
     "AuthorizationQueryParametersError": ErrorKind(
         400, "The authorization query parameters that you provided are not valid."
     ),
@@ -44,27 +42,18 @@ _KINDS: dict[str, ErrorKind] = {
     "ConditionalRequestConflict": ErrorKind(
         409, "The conditional request cannot succeed due to a conflicting operation."
     ),
-    "EntityTooLarge": ErrorKind(
-        400, "Your proposed upload exceeds the maximum allowed object size."
-    ),
-    "EntityTooSmall": ErrorKind(
-        400, "Your proposed upload is smaller than the minimum allowed object size."
-    ),
+    "EntityTooLarge": ErrorKind(400, "Your proposed upload exceeds the maximum allowed object size."),
+    "EntityTooSmall": ErrorKind(400, "Your proposed upload is smaller than the minimum allowed object size."),
     "IllegalLocationConstraintException": ErrorKind(
         400,
-        "The specified location constraint is incompatible for the region specific endpoint this"
-        " request was sent to.",
+        "The specified location constraint is incompatible for the region specific endpoint this request was sent to.",
     ),
-    "IllegalVersioningConfigurationException": ErrorKind(
-        400, "The Versioning element must be specified"
-    ),
+    "IllegalVersioningConfigurationException": ErrorKind(400, "The Versioning element must be specified"),
     "IncompleteBody": ErrorKind(400, "The request body terminated unexpectedly."),
     # 507, not 503: every SDK retries a 503 at once, and would hammer a disk that is full.
     "InsufficientStorage": ErrorKind(507, "There is not enough free space to store this."),
     "InternalError": ErrorKind(500, "We encountered an internal error. Please try again."),
-    "InvalidAccessKeyId": ErrorKind(
-        403, "The AWS Access Key Id you provided does not exist in our records."
-    ),
+    "InvalidAccessKeyId": ErrorKind(403, "The AWS Access Key Id you provided does not exist in our records."),
     "InvalidArgument": ErrorKind(400, "Invalid Argument"),
     "InvalidBucketName": ErrorKind(400, "The specified bucket is not valid."),
     "InvalidDigest": ErrorKind(400, "The Content-MD5 you specified was invalid."),
@@ -91,20 +80,15 @@ _KINDS: dict[str, ErrorKind] = {
     "KeyTooLongError": ErrorKind(400, "Your key is too long"),
     "MalformedTrailerError": ErrorKind(
         400,
-        "The request contained trailing data that was not well-formed or did not conform to our"
-        " published schema.",
+        "The request contained trailing data that was not well-formed or did not conform to our published schema.",
     ),
     "MalformedXML": ErrorKind(
         400,
         "The XML you provided was not well-formed or did not validate against our published schema",
     ),
     "MaxMessageLengthExceeded": ErrorKind(400, "Your request was too big."),
-    "MetadataTooLarge": ErrorKind(
-        400, "Your metadata headers exceed the maximum allowed metadata size"
-    ),
-    "MethodNotAllowed": ErrorKind(
-        405, "The specified method is not allowed against this resource."
-    ),
+    "MetadataTooLarge": ErrorKind(400, "Your metadata headers exceed the maximum allowed metadata size"),
+    "MethodNotAllowed": ErrorKind(405, "The specified method is not allowed against this resource."),
     "MissingContentLength": ErrorKind(411, "You must provide the Content-Length HTTP header."),
     "MissingSecurityHeader": ErrorKind(400, "Your request was missing a required header"),
     "NoSuchBucket": ErrorKind(404, "The specified bucket does not exist"),
@@ -112,9 +96,7 @@ _KINDS: dict[str, ErrorKind] = {
     "NoSuchCORSConfiguration": ErrorKind(404, "The CORS configuration does not exist"),
     "NoSuchKey": ErrorKind(404, "The specified key does not exist."),
     "NoSuchLifecycleConfiguration": ErrorKind(404, "The lifecycle configuration does not exist"),
-    "NoSuchPublicAccessBlockConfiguration": ErrorKind(
-        404, "The public access block configuration was not found"
-    ),
+    "NoSuchPublicAccessBlockConfiguration": ErrorKind(404, "The public access block configuration was not found"),
     "NoSuchTagSet": ErrorKind(404, "The TagSet does not exist"),
     "NoSuchUpload": ErrorKind(
         404,
@@ -122,42 +104,27 @@ _KINDS: dict[str, ErrorKind] = {
         " been aborted or completed.",
     ),
     "NoSuchVersion": ErrorKind(404, "The specified version does not exist."),
-    "NoSuchWebsiteConfiguration": ErrorKind(
-        404, "The specified bucket does not have a website configuration"
-    ),
-    "NotImplemented": ErrorKind(
-        501, "A header or query you provided implies functionality that is not implemented."
-    ),
+    "NoSuchWebsiteConfiguration": ErrorKind(404, "The specified bucket does not have a website configuration"),
+    "NotImplemented": ErrorKind(501, "A header or query you provided implies functionality that is not implemented."),
     "NotModified": ErrorKind(304, "Not Modified"),
-    "ObjectLockConfigurationNotFoundError": ErrorKind(
-        404, "Object Lock configuration does not exist for this bucket"
-    ),
+    "ObjectLockConfigurationNotFoundError": ErrorKind(404, "Object Lock configuration does not exist for this bucket"),
     "OperationAborted": ErrorKind(
         409,
-        "A conflicting conditional operation is currently in progress against this resource."
-        " Please try again.",
+        "A conflicting conditional operation is currently in progress against this resource. Please try again.",
     ),
-    "OwnershipControlsNotFoundError": ErrorKind(
-        404, "The bucket ownership controls were not found"
-    ),
-    "PreconditionFailed": ErrorKind(
-        412, "At least one of the pre-conditions you specified did not hold"
-    ),
-    "ReplicationConfigurationNotFoundError": ErrorKind(
-        404, "The replication configuration was not found"
-    ),
+    "OwnershipControlsNotFoundError": ErrorKind(404, "The bucket ownership controls were not found"),
+    "PreconditionFailed": ErrorKind(412, "At least one of the pre-conditions you specified did not hold"),
+    "ReplicationConfigurationNotFoundError": ErrorKind(404, "The replication configuration was not found"),
     "RequestHeaderSectionTooLarge": ErrorKind(
         400,
-        "Your request header and query parameters used to make the request exceed the maximum"
-        " allowed size.",
+        "Your request header and query parameters used to make the request exceed the maximum allowed size.",
     ),
     "RequestTimeTooSkewed": ErrorKind(
         403, "The difference between the request time and the server's time is too large."
     ),
     "RequestTimeout": ErrorKind(
         400,
-        "Your socket connection to the server was not read from or written to within the timeout"
-        " period.",
+        "Your socket connection to the server was not read from or written to within the timeout period.",
     ),
     "ServerSideEncryptionConfigurationNotFoundError": ErrorKind(
         404, "The server side encryption configuration was not found"
@@ -222,9 +189,7 @@ class S3Error(Exception):
         """
         if self.status in _BODYLESS_STATUSES:
             return b""
-        extra = "".join(
-            f"<{name}>{_shown(str(value))}</{name}>" for name, value in self.fields.items()
-        )
+        extra = "".join(f"<{name}>{_shown(str(value))}</{name}>" for name, value in self.fields.items())
         return (
             f"{DECLARATION}<Error><Code>{self.code}</Code>"
             f"<Message>{_shown(self.message)}</Message>{extra}"

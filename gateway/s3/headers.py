@@ -88,15 +88,11 @@ def fold(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
         except UnicodeDecodeError:
             value = raw_value.decode("latin-1")
         if not value.isprintable() and has_control(value):
-            raise S3Error(
-                "InvalidArgument", "A header value has a control character.", ArgumentName=name
-            )
+            raise S3Error("InvalidArgument", "A header value has a control character.", ArgumentName=name)
         value = value.strip(" \t")
         if name in headers:
             if name in _SINGLE or (name.startswith(_AMZ) and name not in _LISTS):
-                raise S3Error(
-                    "InvalidArgument", "A header was given more than once.", ArgumentName=name
-                )
+                raise S3Error("InvalidArgument", "A header was given more than once.", ArgumentName=name)
             value = f"{headers[name]},{value}"
         headers[name] = value
     return Headers(headers)
@@ -129,12 +125,8 @@ def with_hoisted(headers: Headers, query: Mapping[str, str]) -> Headers:
             continue
         _check_name(name)
         if name in merged:
-            raise S3Error(
-                "InvalidArgument", "A header was given more than once.", ArgumentName=name
-            )
+            raise S3Error("InvalidArgument", "A header was given more than once.", ArgumentName=name)
         if has_control(value):
-            raise S3Error(
-                "InvalidArgument", "A header value has a control character.", ArgumentName=name
-            )
+            raise S3Error("InvalidArgument", "A header value has a control character.", ArgumentName=name)
         merged[name] = value.strip(" \t")
     return Headers(merged)

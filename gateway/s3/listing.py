@@ -175,10 +175,7 @@ def facts_elements(value: bytes) -> str:
 def prefix_elements(page: Page, show: Show) -> str:
     """The common prefixes of a page."""
     return "".join(
-        [
-            f"<CommonPrefixes><Prefix>{show(prefix.decode())}</Prefix></CommonPrefixes>"
-            for prefix in page.prefixes
-        ]
+        [f"<CommonPrefixes><Prefix>{show(prefix.decode())}</Prefix></CommonPrefixes>" for prefix in page.prefixes]
     )
 
 
@@ -208,5 +205,3 @@ def decode_token(token: str, name: str) -> bytes:
             ArgumentName=name, ArgumentValue=token,
         )  # fmt: skip
     return decoded[1:]
-
-

@@ -93,9 +93,7 @@ _STORAGE_CLASSES: Final = frozenset(
     }
 )
 
-_WORD: Final = re.compile(
-    r"=\?(utf-8|us-ascii|iso-8859-1)\?([bq])\?([!->@-~]*)\?=", re.IGNORECASE | re.ASCII
-)
+_WORD: Final = re.compile(r"=\?(utf-8|us-ascii|iso-8859-1)\?([bq])\?([!->@-~]*)\?=", re.IGNORECASE | re.ASCII)
 _BAD_Q_ESCAPE: Final = re.compile(r"=(?![0-9A-Fa-f]{2})")
 _WORD_BYTES_MAX: Final = 45  # RFC 2047 2: an encoded word has at most 75 characters
 
@@ -187,9 +185,7 @@ class ObjectMetadata:
         stored = {k: v for k, v in self.stored.items() if k != _TAGS}
         return ObjectMetadata(stored | {_TAGS: tags} if tags else stored)
 
-    def copied(
-        self, asked: ObjectMetadata, *, replaces: bool, replaces_tags: bool
-    ) -> ObjectMetadata:
+    def copied(self, asked: ObjectMetadata, *, replaces: bool, replaces_tags: bool) -> ObjectMetadata:
         """Return the metadata of a copy of the object.
 
         What belongs to the bytes (checksums, parts) comes along; tags and the rest too, unless they

@@ -39,9 +39,7 @@ async def put_object(call: Call) -> web.Response:
     body = received.body
     metadata = metadata.with_checksum(received.algorithm, received.checksum)
     entry, blocks = make_entry(body.cid, body.size, body.md5, call.front.clock_ms(), metadata)
-    done = await call.front.store.committer.submit(
-        Put(bucket.name, call.key, entry, body.blocks + blocks, check)
-    )
+    done = await call.front.store.committer.submit(Put(bucket.name, call.key, entry, body.blocks + blocks, check))
     headers = {"ETag": quoted_etag(entry), "x-ms3t-cid": str(entry.body)} | received.headers()
     return call.answer(200, headers=headers | write_headers(done.version) | state_headers(done.bucket))
 
@@ -110,9 +108,7 @@ def _status(headers: Mapping[str, str]) -> int:
     return 206 if "Content-Range" in headers else 200
 
 
-def _checksum_headers(
-    call: Call, entry: Entry, metadata: ObjectMetadata, chosen: ByteRange | None
-) -> dict[str, str]:
+def _checksum_headers(call: Call, entry: Entry, metadata: ObjectMetadata, chosen: ByteRange | None) -> dict[str, str]:
     """What is known of the bytes that will be sent: of the object, or of exactly one of its parts."""
     if chosen is None:
         return metadata.checksum_headers()

@@ -45,7 +45,7 @@ SUBRESOURCES = frozenset(
         "policyStatus", "publicAccessBlock", "renameObject", "replication", "requestPayment", "restore", "retention",
         "select", "session", "tagging", "torrent", "uploadId", "uploads", "versioning", "versions", "website",
     }
-)
+)  # fmt: skip
 """Query parameters that name another resource than the bucket or the object itself."""
 
 

@@ -92,11 +92,7 @@ def _string_to_sign(method: str, target: Target, headers: Headers, expires: str)
     path = f"/{target.bucket}{target.raw_path}" if target.virtual_host else target.raw_path
     pairs = sorted(pair.partition("=") for pair in target.raw_query.split("&"))
     signed = "&".join(
-        f"{name}={target.query[name]}" if equals else name
-        for name, equals, _ in pairs
-        if name in _SIGNED_PARAMETERS
+        f"{name}={target.query[name]}" if equals else name for name, equals, _ in pairs if name in _SIGNED_PARAMETERS
     )
     resource = f"{path}?{signed}" if signed else path
-    return "\n".join(
-        (method, headers.get("content-md5", ""), headers.get("content-type", ""), expires, amz + resource)
-    )
+    return "\n".join((method, headers.get("content-md5", ""), headers.get("content-type", ""), expires, amz + resource))

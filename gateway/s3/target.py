@@ -160,9 +160,7 @@ def parse_query(raw_query: str) -> dict[str, str]:
             if "\0" in name or "\0" in value:
                 raise S3Error("InvalidURI")
         if name in query:
-            raise S3Error(
-                "InvalidArgument", "A query parameter was given twice.", ArgumentName=name
-            )
+            raise S3Error("InvalidArgument", "A query parameter was given twice.", ArgumentName=name)
         query[name] = value
     return query
 

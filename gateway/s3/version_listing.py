@@ -45,9 +45,7 @@ async def list_object_versions(call: Call) -> web.Response:
     start = start_after_version(marker.encode(), order, wanted.prefix, wanted.delimiter)
     walk = call.front.store.trees.walk_versions(bucket)
     page = await collect(walk, start, wanted.prefix, wanted.delimiter, wanted.limit, VERSION_SUFFIX_BYTES)
-    rows = [
-        _Row(version.split_version_key(stored)[0], value, Entry.decode(value)) for stored, value in page.rows
-    ]
+    rows = [_Row(version.split_version_key(stored)[0], value, Entry.decode(value)) for stored, value in page.rows]
     first_is_latest = bool(rows) and await _is_latest(call, bucket, rows[0])
     owner = owner_element(call)
     shown = "".join(

@@ -29,6 +29,4 @@ async def get_bucket_versioning(call: Call) -> web.Response:
     """GetBucketVersioning: an empty document if it was never enabled."""
     status = _STATUSES.get(call.bucket.versioning)
     content = f"<Status>{status}</Status>" if status else ""
-    return call.xml(
-        f'{DECLARATION}<VersioningConfiguration xmlns="{NAMESPACE}">{content}</VersioningConfiguration>'
-    )
+    return call.xml(f'{DECLARATION}<VersioningConfiguration xmlns="{NAMESPACE}">{content}</VersioningConfiguration>')

@@ -316,9 +316,7 @@ def _completed_part(element: _Element) -> CompletedPart:
         )
     if not values.keys() <= _CHECKSUM_ELEMENTS.keys():
         raise S3Error("MalformedXML")
-    return CompletedPart(
-        int(number), etag.removeprefix('"').removesuffix('"'), _part_checksum(values)
-    )
+    return CompletedPart(int(number), etag.removeprefix('"').removesuffix('"'), _part_checksum(values))
 
 
 def _part_checksum(values: Mapping[str, str]) -> Declared | None:

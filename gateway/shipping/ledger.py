@@ -73,4 +73,3 @@ class Ledger:
     async def _write(self, write: Callable[[Connection], T]) -> T:
         value: T = (await self._committer.submit(Record(write))).value
         return value
-

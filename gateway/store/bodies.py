@@ -256,9 +256,7 @@ async def read_range(blocks: Blocks, body: CID, size: int, start: int, stop: int
     return b"".join([piece async for piece in read_body(blocks, body, size, start, stop)])
 
 
-async def read_body(
-    blocks: Blocks, body: CID, size: int, start: int, stop: int
-) -> AsyncGenerator[bytes, None]:
+async def read_body(blocks: Blocks, body: CID, size: int, start: int, stop: int) -> AsyncGenerator[bytes, None]:
     """The bytes ``start`` to ``stop`` of a body, one verified leaf after the other; what follows is read ahead.
 
     Args:
@@ -289,9 +287,7 @@ class _Stretch(NamedTuple):
     reserved: int
 
 
-async def _read_leaves(
-    blocks: Blocks, leaves: Sequence[Leaf], start: int, stop: int
-) -> AsyncGenerator[bytes, None]:
+async def _read_leaves(blocks: Blocks, leaves: Sequence[Leaf], start: int, stop: int) -> AsyncGenerator[bytes, None]:
     stretches = _stretches(blocks, leaves)
     reserved: list[int] = []
     ahead: asyncio.Task[list[bytes]] | None = None

@@ -123,9 +123,7 @@ class OwnedBulk:
         self._segment_bytes = segment_bytes
         self._lock = threading.Lock()
         self._idle = [
-            segment
-            for segment in segments.of_kind("bulk")
-            if segment.size < segment_bytes and not segment.poisoned
+            segment for segment in segments.of_kind("bulk") if segment.size < segment_bytes and not segment.poisoned
         ]
         self._lent: set[int] = set()
 

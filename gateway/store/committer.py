@@ -205,6 +205,7 @@ class Committer(Taking):
             batch.append(waiting)
         return batch
 
+
 def _alone(mutation: Mutation) -> bool:
     if isinstance(mutation, Put):
         return mutation.guard is not None

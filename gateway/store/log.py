@@ -29,9 +29,7 @@ class CommitLog:
         newest = segments.of_kind("log")[-1:]
         self._segment: Segment | None = newest[0] if newest and not newest[0].poisoned else None
 
-    def append(
-        self, blocks: Sequence[Block], commits: Sequence[CID], drops: Sequence[bytes] = ()
-    ) -> int:
+    def append(self, blocks: Sequence[Block], commits: Sequence[CID], drops: Sequence[bytes] = ()) -> int:
         """Append one batch; its blocks are durable and readable when this returns.
 
         Returns:

@@ -330,9 +330,7 @@ class Store:
             raise NoSuchBucket(name)
         return bucket
 
-    def new_body(
-        self, *, digests: Sequence[Digest] = (), sha256: bool = False, part: bool = False
-    ) -> BodyWriter:
+    def new_body(self, *, digests: Sequence[Digest] = (), sha256: bool = False, part: bool = False) -> BodyWriter:
         """Begin to take a body.
 
         Args:
@@ -343,9 +341,7 @@ class Store:
         if self._bulk is None:
             raise StoreReadOnly("the data folder is open for reading only")
         inline = -1 if part else self._settings.inline_body_bytes
-        return BodyWriter(
-            self._bulk, self._threads, inline_bytes=inline, digests=digests, sha256=sha256
-        )
+        return BodyWriter(self._bulk, self._threads, inline_bytes=inline, digests=digests, sha256=sha256)
 
     def read_body(self, entry: Entry, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The bytes ``start`` to ``stop`` of the entry's object; see `gateway.store.bodies.read_body`."""

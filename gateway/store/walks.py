@@ -141,17 +141,14 @@ class VersionWalk:
             for rows, stop in zip(self._rows, stops, strict=True)
             for pair in zip(rows.keys[:stop], rows.values[:stop], strict=True)
         )
-        self._rows = [
-            _Rows(rows.keys[stop:], rows.values[stop:]) for rows, stop in zip(self._rows, stops, strict=True)
-        ]
+        self._rows = [_Rows(rows.keys[stop:], rows.values[stop:]) for rows, stop in zip(self._rows, stops, strict=True)]
         return [key for key, _ in pairs], [value for _, value in pairs]
 
     async def _next_current(self) -> _Rows:
         """The next current objects under their version keys; none of them at the end."""
         while (run := await self._current.run()) is not None:
             keys = [
-                version.version_key(key, version.order_of(Entry.decode(value)))
-                for key, value in zip(*run, strict=True)
+                version.version_key(key, version.order_of(Entry.decode(value))) for key, value in zip(*run, strict=True)
             ]
             first = bisect_left(keys, self._start)
             if first < len(keys):

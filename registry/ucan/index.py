@@ -51,9 +51,7 @@ class Index:
         Raises:
             Malformed: a shard has more slices than fit a block.
         """
-        blocks = [
-            Block.of(DAG_CBOR, _shard(digest, self.shards[digest])) for digest in sorted(self.shards)
-        ]
+        blocks = [Block.of(DAG_CBOR, _shard(digest, self.shards[digest])) for digest in sorted(self.shards)]
         content: dict[str, Value] = {"shards": [block.cid for block in blocks], "content": self.content}
         root = Block.of(DAG_CBOR, wire.encode({_TAG: content}, "index"))
         return car.encode(root.cid, [root, *blocks])
@@ -70,9 +68,7 @@ def decode(data: bytes) -> Index:
     )
     if found.root not in found.blocks:
         raise Malformed("index: its root is missing")
-    fields = Fields(
-        wire.variant(found.blocks[found.root], _TAG, "index", limit_bytes=INDEX_SHARD_BYTES_MAX), "index"
-    )
+    fields = Fields(wire.variant(found.blocks[found.root], _TAG, "index", limit_bytes=INDEX_SHARD_BYTES_MAX), "index")
     content = fields.take("content", Link)
     links = fields.take_list("shards", Link, many=INDEX_SHARDS_MAX)
     fields.end()

@@ -263,9 +263,7 @@ def test_record_of_a_log_batch() -> None:
     data = examples("segment.md")["log-record"]
     commit = Block.of(DAG_CBOR, first_commit().encode())
     blocks = [Block(tree.EMPTY_ROOT, tree.EMPTY_BLOCK), commit]
-    framed = segment.frame_batch(
-        blocks, start=len(car.HEADER), sequence=1, previous=None, commits=[commit.cid]
-    )
+    framed = segment.frame_batch(blocks, start=len(car.HEADER), sequence=1, previous=None, commits=[commit.cid])
     whole = car.HEADER + b"".join(framed.buffers)
     assert whole.endswith(data)
     (batch,) = segment.scan(memoryview(whole), len(car.HEADER))

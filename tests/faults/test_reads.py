@@ -1,5 +1,4 @@
-"""A node that fails while objects are read from it: the object, or an error that says to try again, never other bytes.
-"""
+"""A node that fails while objects are read from it: the object, or an error that says try again, never other bytes."""
 
 from __future__ import annotations
 

@@ -26,8 +26,15 @@ LEAF = CID.of(RAW, b"leaf")
 INNER = CID.of(DAG_PB, b"inner")
 LINKED = CID.of(DAG_CBOR, b"linked")
 MD5 = bytes(range(16))
-HEADS = (b"\x00", b"\x17", b"\x18\x18", b"\x19\x01\x00", b"\x1a\x00\x01\x00\x00", b"\x1b" + bytes(8),
-b"\x1b" + b"\xff" * 8)
+HEADS = (
+    b"\x00",
+    b"\x17",
+    b"\x18\x18",
+    b"\x19\x01\x00",
+    b"\x1a\x00\x01\x00\x00",
+    b"\x1b" + bytes(8),
+    b"\x1b" + b"\xff" * 8,
+)
 CBOR_TOKENS = (
     *HEADS, b"\x20", b"\x40", b"\x5f", b"\x60", b"\x7f", b"\x80", b"\x81", b"\x9b" + b"\xff" * 8, b"\x9f", b"\xa0",
     b"\xa1", b"\xbf", b"\xc0", b"\xd8\x2a", b"\xd8\x2a\x40", cbor.LINK_HEAD, cbor.LINK_HEAD + LEAF,
@@ -83,9 +90,7 @@ def _file_node(data: bytes) -> tuple[FileNode, list[Leaf]]:
     root = CID.of(DAG_PB, data)
     leaves: list[Leaf] = []
     if found.links[0].cid.codec == RAW:
-        leaves = drive(
-            unixfs.leaf_ranges(root, found.filesize, 0, found.filesize), lambda cids: [data for _ in cids]
-        )
+        leaves = drive(unixfs.leaf_ranges(root, found.filesize, 0, found.filesize), lambda cids: [data for _ in cids])
     return found, leaves
 
 

@@ -202,8 +202,9 @@ def _framed(choice: random.Random, draft: Draft) -> Draft:
     extension = b";chunk-signature=%b" % (b"0" * 64) if "HMAC" in (draft.payload or "") else b""
     chunks = [draft.body, b""] if draft.body else [b""]
     framed = b"".join(b"%x%b\r\n%b" % (len(chunk), extension, chunk + b"\r\n" if chunk else b"") for chunk in chunks)
-    trailer = choice.choice(("", "x-amz-checksum-crc32:AAAAAA==\r\n", "x-amz-checksum-crc32:\u00e9\r\n", "x\r\n",
-    "a:b\r\n" * 300))
+    trailer = choice.choice(
+        ("", "x-amz-checksum-crc32:AAAAAA==\r\n", "x-amz-checksum-crc32:\u00e9\r\n", "x\r\n", "a:b\r\n" * 300)
+    )
     announced = (("x-amz-trailer", choice.choice(("x-amz-checksum-crc32", "content-type"))),) if trailer else ()
     length = choice.choice((str(len(draft.body)),) * 6 + _VALUES[:6])
     headers = (("x-amz-decoded-content-length", length), *announced, *draft.headers)
@@ -213,8 +214,11 @@ def _framed(choice: random.Random, draft: Draft) -> Draft:
 def _signed(choice: random.Random, server: Server, draft: Draft) -> Sent:
     """Sign and serialise, and sometimes damage the bytes afterwards."""
     unique = {name: value for name, value in draft.headers if name.lower() not in ("host", "content-length")}
-    framing = {name: unique.pop(name) for name in list(unique) if name.lower() in ("transfer-encoding", "connection",
-    "upgrade")}
+    framing = {
+        name: unique.pop(name)
+        for name in list(unique)
+        if name.lower() in ("transfer-encoding", "connection", "upgrade")
+    }
     target = draft.target
     signable = target if target.startswith("/") else "/"
     how = choice.random()

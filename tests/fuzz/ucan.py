@@ -33,9 +33,7 @@ ACCEPT = invoke(
     AGENT, NODE.did, capability(NODE.did, BlobAccept(SPACE.did, Blob(DIGEST, 5), SOME)), expires=1_893_456_000,
     proofs=[GRANT], facts=[{"why": "because"}], nonce="1",
 )  # fmt: skip
-CLAIM = invoke(
-    NODE, SPACE.did, capability(NODE.did, Location(DIGEST, ("http://a/b",), SPACE.did, 0, 5)), expires=None
-)
+CLAIM = invoke(NODE, SPACE.did, capability(NODE.did, Location(DIGEST, ("http://a/b",), SPACE.did, 0, 5)), expires=None)
 READ = invoke(SPACE, NODE.did, capability(SPACE.did, Retrieve(DIGEST, 0, 4)), expires=1_893_456_000)
 DONE = receipt.issue(NODE, ACCEPT.cid, Ok({"site": CLAIM.cid}), fork=[CLAIM.cid], attached=CLAIM.blocks())
 FAILED = receipt.issue(NODE, ACCEPT.cid, Failure.of("NotFound", "it is not there"))

@@ -20,9 +20,7 @@ from tests.servers import BIN, Server, kept_running, start_server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--remote", action="store_true", help="every server keeps nothing, and has all on a storage node"
-    )
+    parser.addoption("--remote", action="store_true", help="every server keeps nothing, and has all on a storage node")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -82,9 +80,7 @@ def start(start_one: StartServer, tmp_path: Path) -> Iterator[StartServer]:
 
 
 @pytest.fixture(scope="module")
-def start_for_module(
-    start_one: StartServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[StartServer]:
+def start_for_module(start_one: StartServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """`start` for servers that are ended with the module."""
     with _starter(start_one, tmp_path_factory.mktemp("servers")) as begin:
         yield begin

@@ -18,9 +18,7 @@ def begin(s3: Any, bucket: str, key: str = "k", pieces: dict[int, bytes] = PIECE
     """An upload with all its parts: the arguments of its completion."""
     upload_id = s3.create_multipart_upload(Bucket=bucket, Key=key, **asked)["UploadId"]
     where = {"Bucket": bucket, "Key": key, "UploadId": upload_id}
-    etags = {
-        number: s3.upload_part(**where, PartNumber=number, Body=piece)["ETag"] for number, piece in pieces.items()
-    }
+    etags = {number: s3.upload_part(**where, PartNumber=number, Body=piece)["ETag"] for number, piece in pieces.items()}
     return where | {"MultipartUpload": {"Parts": [{"PartNumber": n, "ETag": etag} for n, etag in etags.items()]}}
 
 

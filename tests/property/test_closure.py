@@ -68,9 +68,7 @@ class Bucket:
 
     def commit(self, current: Changes, older: Changes) -> CID:
         edits = {key: None if seed is None else self.entry(seed).encode() for key, seed in current.items()}
-        olds = {
-            version.version_key(key, (seed or 99) + 1): self.version(seed).encode() for key, seed in older.items()
-        }
+        olds = {version.version_key(key, (seed or 99) + 1): self.version(seed).encode() for key, seed in older.items()}
         self.trees = [
             self.store.apply(root, changes).root for root, changes in zip(self.trees, (edits, olds), strict=True)
         ]

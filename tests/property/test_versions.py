@@ -101,9 +101,7 @@ def _must_exist(entry: Entry | None) -> None:
         raise Refused
 
 
-def _amended(
-    changed: Entry, blocks: tuple[Block, ...], entry: Entry | None
-) -> tuple[Entry, tuple[Block, ...]]:
+def _amended(changed: Entry, blocks: tuple[Block, ...], entry: Entry | None) -> tuple[Entry, tuple[Block, ...]]:
     _must_exist(entry)
     return changed, blocks
 

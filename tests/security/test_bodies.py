@@ -47,9 +47,7 @@ def test_ghsa_v2ch_c8v8_fgr7_hostile_chunks_are_client_errors(body: bytes) -> No
         PayloadMode.CHUNKED_SIGNED,
         PayloadMode.CHUNKED_SIGNED_TRAILER,
     ):
-        decoder = ChunkedDecoder(
-            chunked_verified(mode), Headers({"x-amz-decoded-content-length": "5"})
-        )
+        decoder = ChunkedDecoder(chunked_verified(mode), Headers({"x-amz-decoded-content-length": "5"}))
 
         def act(target: ChunkedDecoder = decoder) -> None:
             target.feed(body)
@@ -68,9 +66,7 @@ def test_versitygw_1660_trailing_garbage_is_refused() -> None:
 
 def test_cve_2025_69229_tiny_chunks_cost_linear_time() -> None:
     def seconds(chunks: int) -> float:
-        decoder = ChunkedDecoder(
-            chunked_verified(), Headers({"x-amz-decoded-content-length": str(chunks)})
-        )
+        decoder = ChunkedDecoder(chunked_verified(), Headers({"x-amz-decoded-content-length": str(chunks)}))
         body = b"1\r\na\r\n" * chunks + b"0\r\n\r\n"
         started = time.process_time()
         for byte in range(0, len(body), 7):

@@ -88,8 +88,13 @@ def test_cve_2015_5245_no_header_comes_out_of_a_bucket_name(server: Server, name
     ],
 )  # fmt: skip
 def test_cve_2020_12059_and_cve_2016_8626_malformed_posts(server: Server, target: str, body: bytes) -> None:
-    for content_type in ("", "multipart/form-data", "multipart/form-data; boundary=", "application/xml",
-    "\u00e9/\u00e9"):
+    for content_type in (
+        "",
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "application/xml",
+        "\u00e9/\u00e9",
+    ):
         signed = server.request("POST", target, {"Content-Type": content_type or "x"}, body)
         assert 400 <= signed.status < 500 or signed.status == 501
         unsigned = server.send("POST", target, bare(server, Content_Type=content_type), body)
@@ -156,8 +161,12 @@ def test_cve_2026_73080_and_cve_2021_21287_the_server_fetches_from_nowhere(serve
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         port = listener.getsockname()[1]
-        for source in (f"http://127.0.0.1:{port}/a", f"//127.0.0.1:{port}/a", f"127.0.0.1:{port}/a",
-        "file:///etc/passwd"):
+        for source in (
+            f"http://127.0.0.1:{port}/a",
+            f"//127.0.0.1:{port}/a",
+            f"127.0.0.1:{port}/a",
+            "file:///etc/passwd",
+        ):
             reply = server.request("PUT", "/target/copy", {"x-amz-copy-source": source})
             assert reply.status in (400, 404)
         with pytest.raises(BlockingIOError):

@@ -32,13 +32,9 @@ PAYLOADS = [SHA, *(mode.value for mode in PayloadMode if mode is not PayloadMode
 authenticator = Authenticator({KEY: SECRET}.get, "us-east-1")
 
 
-def verify(
-    request: Any, headers: list[tuple[bytes, bytes]] | None = None, now: float = NOW
-) -> Verified:
+def verify(request: Any, headers: list[tuple[bytes, bytes]] | None = None, now: float = NOW) -> Verified:
     folded = fold(request.headers if headers is None else headers)
-    return authenticator.verify(
-        request.method, parse_target(request.target, folded.get("host")), folded, now
-    )
+    return authenticator.verify(request.method, parse_target(request.target, folded.get("host")), folded, now)
 
 
 def refusal(act: Callable[[], Any]) -> S3Error:
@@ -90,9 +86,7 @@ def test_cve_2026_54330_second_value_of_a_signed_header_rejected(
 
 
 def test_cve_2026_54330_a_query_header_cannot_shadow_a_signed_one(sign_request: Sign) -> None:
-    request = sign_request(
-        "PUT", "/photos/a?x-amz-acl=public-read", {"x-amz-acl": "private"}, presign_seconds=60
-    )
+    request = sign_request("PUT", "/photos/a?x-amz-acl=public-read", {"x-amz-acl": "private"}, presign_seconds=60)
     headers = fold(request.headers)
     target = parse_target(request.target, headers["host"])
     assert authenticator.verify("PUT", target, headers, NOW).presigned
@@ -106,9 +100,7 @@ def test_cve_2025_31489_signature_is_checked_in_every_payload_mode(
 ) -> None:
     good = sign_payload(sign_request, payload, "PUT", "/photos/a", presign_seconds=presign_seconds)
     assert verify(good).access_key == KEY
-    bad = sign_payload(
-        sign_request, payload, "PUT", "/photos/a", presign_seconds=presign_seconds, secret="guessed"
-    )
+    bad = sign_payload(sign_request, payload, "PUT", "/photos/a", presign_seconds=presign_seconds, secret="guessed")
     assert refusal(lambda: verify(bad)).code == "SignatureDoesNotMatch"
 
 
@@ -179,23 +171,17 @@ def test_formkiq_core_540_a_header_that_looks_signed_is_not(authorization: str) 
         (b"x-amz-content-sha256", SHA.encode()),
         (b"authorization", authorization.encode()),
     ]
-    error = refusal(
-        lambda: authenticator.verify("GET", parse_target("/photos/a", "h"), fold(headers), NOW)
-    )
+    error = refusal(lambda: authenticator.verify("GET", parse_target("/photos/a", "h"), fold(headers), NOW))
     assert error.status in (400, 403)
 
 
 @pytest.mark.parametrize("module", [verify_module, chunked, sigv2], ids=lambda m: m.__name__)
 def test_minio_5334_signatures_are_compared_in_constant_time(module: ModuleType) -> None:
     tree = ast.parse(inspect.getsource(module))
-    calls = [
-        n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr == "compare_digest"
-    ]
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr == "compare_digest"]
     assert calls
     for node in ast.walk(tree):
-        if isinstance(node, ast.Compare) and any(
-            isinstance(op, ast.Eq | ast.NotEq) for op in node.ops
-        ):
+        if isinstance(node, ast.Compare) and any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
             names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} | {
                 n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)
             }
@@ -235,9 +221,7 @@ def test_presigned_version_2_covers_everything(damage: tuple[str, str]) -> None:
     headers = Headers({"host": "h"})
     raw = request.url.removeprefix("http://h")
 
-    def attempt(
-        target: str, seen: Headers = headers, method: str = "PUT", now: float = NOW
-    ) -> Verified:
+    def attempt(target: str, seen: Headers = headers, method: str = "PUT", now: float = NOW) -> Verified:
         return sigv2.verify(method, parse_target(target, "h"), seen, now, {KEY: SECRET}.get)
 
     assert attempt(raw).access_key == KEY
@@ -250,10 +234,7 @@ def test_presigned_version_2_covers_everything(damage: tuple[str, str]) -> None:
         {"content-type": "text/html"},
         {"content-md5": "x"},
     ):
-        assert (
-            refusal(lambda c=changed: attempt(raw, Headers(headers | c))).code
-            == "SignatureDoesNotMatch"
-        )
+        assert refusal(lambda c=changed: attempt(raw, Headers(headers | c))).code == "SignatureDoesNotMatch"
     assert refusal(lambda: attempt(raw, method="GET")).code == "SignatureDoesNotMatch"
     assert refusal(lambda: attempt(raw, now=NOW + 61)).code == "AccessDenied"
     assert refusal(lambda: attempt(raw.replace(KEY, "AKIDOTHER"))).code == "InvalidAccessKeyId"
@@ -277,10 +258,6 @@ def test_signature_checks_are_the_only_makers_of_verified_requests() -> None:
     makers = []
     for source in sorted(root.rglob("*.py")):
         for node in ast.walk(ast.parse(source.read_text())):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id == "Verified"
-            ):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Verified":
                 makers.append(source.relative_to(root).as_posix())
     assert makers == ["sigv2.py", "sigv4/verify.py"]

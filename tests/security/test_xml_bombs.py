@@ -12,9 +12,7 @@ from gateway.s3.errors import S3Error
 ATTACK = "<Delete><Object><Key>&a9;</Key></Object></Delete>"
 LAYERS = "".join(f"<!ENTITY a{n} '{f'&a{n - 1};' * 10}'>" for n in range(1, 10))
 LAUGHS = f"<!DOCTYPE Delete [<!ENTITY a0 'ha'>{LAYERS}]>{ATTACK}"
-QUADRATIC = f"<!DOCTYPE Delete [<!ENTITY a9 '{'x' * 50_000}'>]>" + ATTACK.replace(
-    "&a9;", "&a9;" * 10_000
-)
+QUADRATIC = f"<!DOCTYPE Delete [<!ENTITY a9 '{'x' * 50_000}'>]>" + ATTACK.replace("&a9;", "&a9;" * 10_000)
 EXTERNAL = f"<!DOCTYPE Delete [<!ENTITY a9 SYSTEM 'file:///etc/passwd'>]>{ATTACK}"
 PARAMETER = '<!DOCTYPE Delete [<!ENTITY % a SYSTEM "http://127.0.0.1:1/x"> %a;]><Delete/>'
 BOMBS = {
@@ -25,16 +23,11 @@ BOMBS = {
     "cve_2013_1665_in_utf16": EXTERNAL.encode("utf-16"),
     "cve_2013_1665_in_utf7": b'<?xml version="1.0" encoding="UTF-7"?>' + EXTERNAL.encode("utf-7"),
     "cve_2024_8176_deep_nesting": "<a>" * 200_000 + "</a>" * 200_000,
-    "cve_2024_8176_deep_known_elements": "<Delete>"
-    + "<Object>" * 50_000
-    + "</Object>" * 50_000
-    + "</Delete>",
+    "cve_2024_8176_deep_known_elements": "<Delete>" + "<Object>" * 50_000 + "</Object>" * 50_000 + "</Delete>",
     "cve_2023_52425_one_large_token": "<Delete " + "a" * 3_000_000 + "/>",
     "cve_2023_52425_unclosed_token": "<Delete a='" + "x" * 3_000_000,
     "cve_2023_52425_large_comment": "<Delete><!--" + "x" * 3_000_000 + "--></Delete>",
-    "cve_2025_66382_many_attributes": "<Delete "
-    + " ".join(f"a{n}='1'" for n in range(200_000))
-    + "/>",
+    "cve_2025_66382_many_attributes": "<Delete " + " ".join(f"a{n}='1'" for n in range(200_000)) + "/>",
     "cve_2026_4224_nested_content_model": "<!DOCTYPE Delete [<!ELEMENT a "
     + "(" * 50_000
     + "b"

@@ -67,9 +67,7 @@ class Authority:
     def allocation(self, blob: Blob) -> Delegation:
         """Asks the node to take a blob."""
         cause = self._invoke(self._agent, capability(self._agent, SpaceBlobAdd(blob)))
-        return self._invoke(
-            self.node, capability(self.node, BlobAllocate(self.space, blob, cause.cid)), (self._grant,)
-        )
+        return self._invoke(self.node, capability(self.node, BlobAllocate(self.space, blob, cause.cid)), (self._grant,))
 
     def acceptance(self, blob: Blob, allocation: CID) -> Delegation:
         """Asks the node to vouch for a blob that was put.

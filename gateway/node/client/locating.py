@@ -56,9 +56,7 @@ class Locator:
         now: seconds since 1970.
     """
 
-    def __init__(
-        self, transport: Transport, authority: Authority, indexer: Service, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, transport: Transport, authority: Authority, indexer: Service, now: Callable[[], float]) -> None:
         self._transport = transport
         self._authority = authority
         self._indexer = indexer

@@ -46,9 +46,7 @@ class Retriever:
         now: seconds since 1970.
     """
 
-    def __init__(
-        self, transport: Transport, authority: Authority, node: Service, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, transport: Transport, authority: Authority, node: Service, now: Callable[[], float]) -> None:
         self._transport = transport
         self._authority = authority
         self._node = node

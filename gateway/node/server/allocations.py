@@ -131,9 +131,7 @@ def delete_expired(connection: sa.Connection, now_s: int) -> set[bytes]:
     return set(connection.execute(_EXPIRED, {"now_s": now_s}).scalars())
 
 
-def accepted(
-    connection: sa.Connection, space: str, *, before: tuple[int, bytes], many: int
-) -> list[Allocated]:
+def accepted(connection: sa.Connection, space: str, *, before: tuple[int, bytes], many: int) -> list[Allocated]:
     """Accepted blobs of ``space``, the newest first.
 
     Args:

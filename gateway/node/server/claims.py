@@ -144,9 +144,7 @@ def find(
     return [Claim(CID(row.cid), row.space, row.archive) for row in rows]
 
 
-def publish(
-    connection: sa.Connection, published: Published, content: bytes, digests: Iterable[bytes]
-) -> None:
+def publish(connection: sa.Connection, published: Published, content: bytes, digests: Iterable[bytes]) -> None:
     """Remember an index in place of an earlier publication of the same blob by the same space.
 
     Args:

@@ -127,9 +127,7 @@ class _Found:
                 self.claims.setdefault(claim.cid, claim.archive)
 
 
-def _look_up(
-    connection: sa.Connection, node: Node, asked: Query, wanted: bytes, now_s: int, found: _Found
-) -> None:
+def _look_up(connection: sa.Connection, node: Node, asked: Query, wanted: bytes, now_s: int, found: _Found) -> None:
     if asked.locations:
         found.add(_locations(connection, asked, wanted, now_s))
     if not asked.indexes:

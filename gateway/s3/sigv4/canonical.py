@@ -30,9 +30,7 @@ def header_block(names: tuple[str, ...], headers: Headers) -> str:
     try:
         block = "\n".join([f"{name}:{headers[name]}" for name in names])
     except KeyError as missing:
-        raise S3Error(
-            "SignatureDoesNotMatch", f"The signed header {missing.args[0]} is missing."
-        ) from None
+        raise S3Error("SignatureDoesNotMatch", f"The signed header {missing.args[0]} is missing.") from None
     if "  " in block or "\t" in block:
         block = "\n".join([f"{name}:{' '.join(headers[name].split())}" for name in names])
     return block

@@ -133,9 +133,7 @@ def _header_claim(authorization: str, raw_query: str, headers: Headers, now: flo
         )
     payload = headers.get("x-amz-content-sha256")
     if payload is None:
-        raise S3Error(
-            "InvalidRequest", "Missing required header for this request: x-amz-content-sha256"
-        )
+        raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
     _check_day(terms, amz_date, _HEADER_CODE)
     return Claim(terms, signature, amz_date, payload, raw_query, False, _HEADER_CODE)
 
@@ -147,9 +145,7 @@ def _header_terms(authorization: str) -> Terms:
     if algorithm != ALGORITHM:
         if algorithm == "AWS" or algorithm.startswith("AWS4-"):
             raise _unsupported_mechanism()
-        raise S3Error(
-            "InvalidArgument", "Unsupported Authorization Type", ArgumentName="Authorization"
-        )
+        raise S3Error("InvalidArgument", "Unsupported Authorization Type", ArgumentName="Authorization")
     # Three parts, one of them blank: where the signature stood.
     pairs = [part.strip().partition("=") for part in rest.split(",")]
     parts = {name: value for name, _, value in pairs}
@@ -189,9 +185,7 @@ def _request_time(headers: Headers) -> tuple[str, int]:
         if seconds is not None:
             text = format_basic(seconds)
     if seconds is None:
-        raise S3Error(
-            "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header"
-        )
+        raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
     return text, seconds
 
 
@@ -205,9 +199,7 @@ def _query_claim(target: Target, headers: Headers, now: float) -> Claim:
             "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential,"
             " X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.",
         )
-    algorithm, credential, amz_date, expires, signed_headers, signature = (
-        query[name] for name in _PRESIGN_PARAMETERS
-    )
+    algorithm, credential, amz_date, expires, signed_headers, signature = (query[name] for name in _PRESIGN_PARAMETERS)
     if algorithm != ALGORITHM:
         malformed(_QUERY_CODE, f'X-Amz-Algorithm only supports "{ALGORITHM}"')
     _check_window(amz_date, expires, now)
@@ -217,9 +209,7 @@ def _query_claim(target: Target, headers: Headers, now: float) -> Claim:
     unsigned_pairs = [pair for pair in pairs if not pair.startswith(_SIGNATURE_PAIR)]
     if len(unsigned_pairs) != len(pairs) - 1:
         malformed(_QUERY_CODE, "X-Amz-Signature must be spelled out, once.")
-    payload = headers.get("x-amz-content-sha256") or query.get(
-        "X-Amz-Content-Sha256", PayloadMode.UNSIGNED.value
-    )
+    payload = headers.get("x-amz-content-sha256") or query.get("X-Amz-Content-Sha256", PayloadMode.UNSIGNED.value)
     query_signed = "&".join(unsigned_pairs)
     return Claim(terms, signature, amz_date, payload, query_signed, True, _QUERY_CODE)
 
@@ -255,6 +245,5 @@ def malformed(code: str, detail: str) -> NoReturn:
 def _unsupported_mechanism() -> S3Error:
     return S3Error(
         "InvalidRequest",
-        "The authorization mechanism you have provided is not supported."
-        " Please use AWS4-HMAC-SHA256.",
+        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
     )

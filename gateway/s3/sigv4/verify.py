@@ -57,8 +57,7 @@ class Authenticator:
         if terms.region != self.region:
             raise S3Error(
                 claim.error_code,
-                f"{S3Error(claim.error_code).message} The region '{terms.region}' is wrong;"
-                f" expecting '{self.region}'",
+                f"{S3Error(claim.error_code).message} The region '{terms.region}' is wrong; expecting '{self.region}'",
                 Region=self.region,
             ).with_headers({"x-amz-bucket-region": self.region})  # an answer to HEAD has nothing but headers
         payload, payload_sha256 = parse_payload(claim.payload)
@@ -109,9 +108,7 @@ def _refuse_unsigned(terms: Terms, headers: Headers) -> None:
         if "host" in signed:
             return
     unsigned = {"host"} - signed
-    unsigned.update(
-        name for name in headers.keys() - signed if name[:6] == _AMZ or name in _MUST_BE_SIGNED
-    )
+    unsigned.update(name for name in headers.keys() - signed if name[:6] == _AMZ or name in _MUST_BE_SIGNED)
     raise S3Error(
         "AccessDenied",
         "There were headers present in the request which were not signed",

@@ -137,9 +137,7 @@ class Folder:
             os.utime(path, (WRITTEN, WRITTEN))  # a copy made in the same second would seem older than its original
 
     def read(self) -> dict[str, bytes]:
-        return {
-            str(path.relative_to(self.path)): path.read_bytes() for path in self.path.rglob("*") if path.is_file()
-        }
+        return {str(path.relative_to(self.path)): path.read_bytes() for path in self.path.rglob("*") if path.is_file()}
 
 
 @pytest.fixture

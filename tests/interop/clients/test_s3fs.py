@@ -26,9 +26,7 @@ def filesystem(python_client: Callable[[str], ModuleType], endpoint: Any) -> Any
     )
 
 
-def test_files(
-    filesystem: Any, bucket: str, files: dict[str, bytes], objects: Callable[[], dict[str, bytes]]
-) -> None:
+def test_files(filesystem: Any, bucket: str, files: dict[str, bytes], objects: Callable[[], dict[str, bytes]]) -> None:
     filesystem.pipe({f"{bucket}/{name}": data for name, data in files.items()})
     assert objects() == files
     assert {name: filesystem.cat_file(f"{bucket}/{name}") for name in files} == files

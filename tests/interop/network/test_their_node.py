@@ -144,9 +144,7 @@ def test_no_blob_is_stored(their_node: Start, wrong: str, error: type[NodeError]
         asyncio.run(run(node))
 
 
-@pytest.mark.parametrize(
-    ("wrong", "error"), [("bytes", NodeLied), ("location expired", NodeUnavailable)]
-)
+@pytest.mark.parametrize(("wrong", "error"), [("bytes", NodeLied), ("location expired", NodeUnavailable)])
 def test_no_bytes_are_believed(their_node: Start, wrong: str, error: type[NodeError]) -> None:
     async def run(node: TheirNode) -> None:
         async with node.client() as client:

@@ -32,10 +32,7 @@ def test_a_peer_that_cannot_start_is_named(tmp_path: Path) -> None:
     plan = replace(quick_plan(), groups=((load_cell("put", "1k", 1),),))
     runner = Runner(plan, [peer], tmp_path, signed=True, progress=lines.append)
     runner.run()
-    assert (
-        runner.infos["absent"].problem
-        == "cannot run /nonexistent/server: No such file or directory"
-    )
+    assert runner.infos["absent"].problem == "cannot run /nonexistent/server: No such file or directory"
     assert runner.measurements == []
     assert any("absent cannot be measured" in line for line in lines)
 

@@ -31,9 +31,7 @@ def _oracle(method: str, path: str, query: str, payload_hash: str) -> str:
     request.context["timestamp"] = stamp
     request.context["payload_signing_enabled"] = True
     auth = S3SigV4Auth(BotoCredentials("AKID", "secret/key"), "s3", REGION)
-    signature = auth.signature(
-        auth.string_to_sign(request, auth.canonical_request(request)), request
-    )
+    signature = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
     signed = auth.signed_headers(auth.headers_to_sign(request))
     credential = f"Credential={auth.scope(request)}"
     return f"AWS4-HMAC-SHA256 {credential}, SignedHeaders={signed}, Signature={signature}"
@@ -55,9 +53,7 @@ def test_signature_is_botocores(
 ) -> None:
     path, query = encode_path("bucket", key), encode_query(parameters)
     signer = Signer(Credentials("AKID", "secret/key", REGION), HOST, AT)
-    assert signer.authorization(method, path, query, payload_hash) == _oracle(
-        method, path, query, payload_hash
-    )
+    assert signer.authorization(method, path, query, payload_hash) == _oracle(method, path, query, payload_hash)
 
 
 def test_head_is_one_whole_request() -> None:

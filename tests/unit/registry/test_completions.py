@@ -41,9 +41,7 @@ def _begin(connection: sa.Connection, key: bytes = b"k") -> str:
 
 
 def _complete(connection: sa.Connection, upload_id: str, now_ms: int = NOW_MS) -> None:
-    completions.complete(
-        connection, 7, upload_id=upload_id, parts_digest=DIGEST, answer=b"\x00answer", now_ms=now_ms
-    )
+    completions.complete(connection, 7, upload_id=upload_id, parts_digest=DIGEST, answer=b"\x00answer", now_ms=now_ms)
 
 
 def test_an_upload_ends_once(connection: sa.Connection, bucket: Bucket) -> None:

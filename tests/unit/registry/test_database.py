@@ -68,9 +68,7 @@ def test_refuses_a_weaker_sync(path: Path, setting: str) -> None:
 
 
 @pytest.mark.parametrize("deaf_to", ["journal_mode", "synchronous"])
-def test_does_not_open_where_a_setting_does_not_take(
-    path: Path, monkeypatch: pytest.MonkeyPatch, deaf_to: str
-) -> None:
+def test_does_not_open_where_a_setting_does_not_take(path: Path, monkeypatch: pytest.MonkeyPatch, deaf_to: str) -> None:
     class Deaf(sqlite3.Connection):
         def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
             weaker = {"journal_mode": "DELETE", "synchronous": "NORMAL"}[deaf_to]
@@ -142,8 +140,7 @@ def test_the_schema_fits_postgresql() -> None:
     from sqlalchemy.dialects import postgresql
 
     tables = "\n".join(
-        str(sa.schema.CreateTable(table).compile(dialect=postgresql.dialect()))
-        for table in metadata.sorted_tables
+        str(sa.schema.CreateTable(table).compile(dialect=postgresql.dialect())) for table in metadata.sorted_tables
     )
     assert "BYTEA" in tables
     assert "BLOB" not in tables

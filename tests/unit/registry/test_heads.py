@@ -135,9 +135,7 @@ def test_of_two_processes_one_wins(database: Database, path: Path, make_bucket: 
             won.append((current.commit, after.commit))
 
     other = Database.open(path)
-    threads = [
-        threading.Thread(target=race, args=(opened, name)) for opened, name in ((database, b"a"), (other, b"b"))
-    ]
+    threads = [threading.Thread(target=race, args=(opened, name)) for opened, name in ((database, b"a"), (other, b"b"))]
     for thread in threads:
         thread.start()
     for thread in threads:

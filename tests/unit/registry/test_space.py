@@ -32,9 +32,7 @@ def _seeded(seed_byte: int) -> SpaceKey:
     return SpaceKey(Ed25519PrivateKey.from_private_bytes(bytes([seed_byte]) * 32))
 
 
-def _pem(
-    key: Ed25519PrivateKey | X25519PrivateKey, encryption: KeySerializationEncryption | None = None
-) -> bytes:
+def _pem(key: Ed25519PrivateKey | X25519PrivateKey, encryption: KeySerializationEncryption | None = None) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption())
 
 

@@ -148,9 +148,7 @@ def test_pages_of_parts_join_to_the_whole(connection: sa.Connection, limit: int)
     for number in reversed(numbers):
         uploads.put_part(connection, upload_id, _part(number), [])
     found: list[int] = []
-    while page := uploads.list_parts(
-        connection, upload_id, after_number=found[-1] if found else 0, limit=limit
-    ):
+    while page := uploads.list_parts(connection, upload_id, after_number=found[-1] if found else 0, limit=limit):
         assert len(page) <= limit
         found += [part.number for part in page]
     assert found == numbers

@@ -44,16 +44,12 @@ def files(folder: DataFolder) -> list[str]:
     return sorted(path.name for path in folder.path.iterdir())
 
 
-def test_the_space_is_named_where_no_node_is_configured(
-    recover: Recover, folder: DataFolder, key: Path
-) -> None:
+def test_the_space_is_named_where_no_node_is_configured(recover: Recover, folder: DataFolder, key: Path) -> None:
     assert SpaceKey.load(key).did in recover("--key", str(key), status=2).stderr
     assert not folder.path.exists()
 
 
-def test_a_folder_with_anything_in_it_is_left_as_it_is(
-    recover: Recover, folder: DataFolder, key: Path
-) -> None:
+def test_a_folder_with_anything_in_it_is_left_as_it_is(recover: Recover, folder: DataFolder, key: Path) -> None:
     folder.create()
     log = folder.segment(1, "log")
     log.write_bytes(b"what was never shipped")
@@ -94,9 +90,7 @@ def test_a_key_that_others_may_read(recover: Recover, key: Path) -> None:
     assert "chmod 600" in recover("--key", str(key), status=1).stderr
 
 
-def test_a_permission_for_another_space(
-    recover: Recover, folder: DataFolder, key: Path, tmp_path: Path
-) -> None:
+def test_a_permission_for_another_space(recover: Recover, folder: DataFolder, key: Path, tmp_path: Path) -> None:
     config = tmp_path / "ms3t.yaml"
     did = SpaceKey.load(key).did
     config.write_text(json.dumps({"remote": {"url": NOBODY, "did": did, "proof": "mAYIEA"}}))

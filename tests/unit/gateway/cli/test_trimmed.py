@@ -129,9 +129,7 @@ def test_verbs_read_from_the_node(trimmed: Trimmed, ms3t: Callable[..., Result])
     assert trimmed.kept == before
 
 
-def test_beside_a_running_server(
-    trimmed: Trimmed, ms3t: Callable[..., Result], serve: Callable[..., Any]
-) -> None:
+def test_beside_a_running_server(trimmed: Trimmed, ms3t: Callable[..., Result], serve: Callable[..., Any]) -> None:
     limits = {"MS3T_CACHE_MAX_BYTES": "0", "MS3T_ACK": "remote"}
     server = serve(trimmed.path, "--workers", "1", env={**trimmed.env, **limits})
     server.wait_until_ready()
@@ -151,9 +149,7 @@ def test_what_was_shipped_has_only_its_newest_commit(trimmed: Trimmed, ms3t: Cal
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_without_the_remote_verbs_say_what_is_missing(
-    trimmed: Trimmed, ms3t: Callable[..., Result], verb: str
-) -> None:
+def test_without_the_remote_verbs_say_what_is_missing(trimmed: Trimmed, ms3t: Callable[..., Result], verb: str) -> None:
     result = ms3t(*VERBS[verb], data=trimmed.path)
     assert result.exit_code == 1
     assert "storage node" in result.stderr

@@ -168,9 +168,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(client: NodeClient, node: Any)
     assert _uploads(node.path) == []
 
 
-def test_an_upload_that_pauses_is_given_up(
-    client: NodeClient, node: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upload_that_pauses_is_given_up(client: NodeClient, node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.node.server.http.BODY_IDLE_SECONDS", 0.05)
     allocated = client.allocate(BLOB)
     assert allocated.address is not None
@@ -223,9 +221,7 @@ def test_a_client_that_waits_is_told_to_go_on(client: NodeClient) -> None:
 def test_two_put_the_same_at_once(client: NodeClient, node: Any) -> None:
     allocated = client.allocate(blob_of(BIG))
     statuses: list[int] = []
-    threads = [
-        threading.Thread(target=lambda: statuses.append(client.put(allocated, BIG).status)) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: statuses.append(client.put(allocated, BIG).status)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -70,9 +70,7 @@ def test_crc_of_terabytes_from_parts() -> None:
     part = (zeros, 1 << 20)
     by_doubling = part
     for _ in range(10):
-        combined = checksums.of_parts(
-            Algorithm.CRC64NVME, ChecksumType.FULL_OBJECT, [by_doubling, by_doubling]
-        )
+        combined = checksums.of_parts(Algorithm.CRC64NVME, ChecksumType.FULL_OBJECT, [by_doubling, by_doubling])
         by_doubling = (combined, by_doubling[1] * 2)
     assert by_doubling == (
         checksums.of_parts(Algorithm.CRC64NVME, ChecksumType.FULL_OBJECT, [part] * 1024),
@@ -82,9 +80,7 @@ def test_crc_of_terabytes_from_parts() -> None:
 
 def test_composite_is_the_checksum_of_checksums() -> None:
     digests = [of(Algorithm.SHA256, b"a"), of(Algorithm.SHA256, b"b")]
-    composite = checksums.of_parts(
-        Algorithm.SHA256, ChecksumType.COMPOSITE, [(d, 1) for d in digests]
-    )
+    composite = checksums.of_parts(Algorithm.SHA256, ChecksumType.COMPOSITE, [(d, 1) for d in digests])
     assert composite == hashlib.sha256(b"".join(digests)).digest()
     assert checksums.format_checksum(composite, 2) == base64.b64encode(composite).decode() + "-2"
 
@@ -173,9 +169,7 @@ def test_bad_declarations(headers: dict[str, str], payload: PayloadMode, code: s
 
 
 def test_composite_values_only_where_asked_for() -> None:
-    claim = checksums.declared(
-        Headers({"x-amz-checksum-crc32": "AAAAAA==-12"}), PLAIN, composite=True
-    )
+    claim = checksums.declared(Headers({"x-amz-checksum-crc32": "AAAAAA==-12"}), PLAIN, composite=True)
     assert claim == Declared(Algorithm.CRC32, bytes(4), 12)
     for text in ("AAAAAA==-", "AAAAAA==-0", "AAAAAA==-x", "AAAAAA==-123456", "AAAAAA==-1-2", "-1"):
         with pytest.raises(S3Error):
@@ -198,9 +192,7 @@ def test_composite_values_only_where_asked_for() -> None:
         (None, "COMPOSITE", "InvalidRequest"),
     ],
 )
-def test_what_an_upload_can_ask_for(
-    algorithm: str | None, kind: str | None, result: object
-) -> None:
+def test_what_an_upload_can_ask_for(algorithm: str | None, kind: str | None, result: object) -> None:
     pairs = {"x-amz-checksum-algorithm": algorithm, "x-amz-checksum-type": kind}
     headers = Headers({name: value for name, value in pairs.items() if value is not None})
     if isinstance(result, str):
@@ -248,9 +240,7 @@ def test_which_checksum_a_part_must_have(
         (Declared(Algorithm.CRC32C, b"good"), ChecksumType.FULL_OBJECT, "InvalidRequest"),
     ],
 )
-def test_what_a_client_says_of_a_multipart_object(
-    claim: Declared, kind: ChecksumType, code: str | None
-) -> None:
+def test_what_a_client_says_of_a_multipart_object(claim: Declared, kind: ChecksumType, code: str | None) -> None:
     def check() -> None:
         checksums.check_whole(claim, Algorithm.CRC32, kind, b"good", 3)
 

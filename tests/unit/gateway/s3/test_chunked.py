@@ -66,9 +66,7 @@ def encode(
             line += f";chunk-signature={previous}"
         body += f"{line}\r\n".encode() + chunk + (b"\r\n" if chunk else b"")
     text = "".join(f"{name}:{value}\n" for name, value in (trailers or {}).items())
-    body += "".join(
-        f"{name}:{value}{line_end}" for name, value in (trailers or {}).items()
-    ).encode()
+    body += "".join(f"{name}:{value}{line_end}" for name, value in (trailers or {}).items()).encode()
     if mode is SIGNED_TRAILER:
         signature = KEY.sign(
             "\n".join(
@@ -183,9 +181,7 @@ def test_swapped_chunks_are_refused() -> None:
     size = len(f"2;chunk-signature={SEED}\r\naa\r\n")
     first, second, rest = body[:size], body[size : 2 * size], body[2 * size :]
     assert decode(decoder(SIGNED, 4), [first, second, rest])[0] == b"aabb"
-    assert (
-        refusal(lambda: decoder(SIGNED, 4).feed(second + first + rest)) == "SignatureDoesNotMatch"
-    )
+    assert refusal(lambda: decoder(SIGNED, 4).feed(second + first + rest)) == "SignatureDoesNotMatch"
 
 
 @pytest.mark.parametrize(
@@ -214,10 +210,7 @@ def test_swapped_chunks_are_refused() -> None:
 )
 def test_broken_framing(body: bytes) -> None:
     assert refusal(lambda: decode(decoder(UNSIGNED, 3), [body])) == "IncompleteBody"
-    assert (
-        refusal(lambda: decode(decoder(UNSIGNED, 3), [bytes([b]) for b in body]))
-        == "IncompleteBody"
-    )
+    assert refusal(lambda: decode(decoder(UNSIGNED, 3), [bytes([b]) for b in body])) == "IncompleteBody"
 
 
 def test_leading_zeros_and_capitals_in_sizes() -> None:
@@ -248,18 +241,13 @@ def test_leading_zeros_and_capitals_in_sizes() -> None:
     ],
 )
 def test_bad_trailers(trailer: bytes, announced: list[str], code: str) -> None:
-    assert (
-        refusal(lambda: decode(decoder(UNSIGNED, 3, *announced), [b"3\r\nabc\r\n0\r\n" + trailer]))
-        == code
-    )
+    assert refusal(lambda: decode(decoder(UNSIGNED, 3, *announced), [b"3\r\nabc\r\n0\r\n" + trailer])) == code
 
 
 def test_missing_trailer_signature() -> None:
     body = encode(SIGNED_TRAILER, [b"abc"], {CRC: "NSRBwg=="})
     cut = body[: body.index(b"x-amz-trailer-signature")] + b"\r\n"
-    assert (
-        refusal(lambda: decode(decoder(SIGNED_TRAILER, 3, CRC), [cut])) == "SignatureDoesNotMatch"
-    )
+    assert refusal(lambda: decode(decoder(SIGNED_TRAILER, 3, CRC), [cut])) == "SignatureDoesNotMatch"
 
 
 def test_a_chunk_line_is_bounded() -> None:
@@ -310,9 +298,7 @@ def test_only_for_chunked_payloads(mode: PayloadMode) -> None:
     st.sampled_from([UNSIGNED, SIGNED, SIGNED_TRAILER]),
     st.lists(
         st.binary(max_size=60)
-        | st.sampled_from(
-            [b"3\r\n", b"abc", b"\r\n", b"0\r\n", b"0;chunk-signature=" + b"a" * 64 + b"\r\n"]
-        )
+        | st.sampled_from([b"3\r\n", b"abc", b"\r\n", b"0\r\n", b"0;chunk-signature=" + b"a" * 64 + b"\r\n"])
     ),
 )
 def test_only_s3_errors_are_raised(mode: PayloadMode, pieces: list[bytes]) -> None:

@@ -15,9 +15,7 @@ SOURCES = sorted(Path(gateway.__file__).parent.rglob("*.py"))
 
 
 def test_document_has_what_sdks_read() -> None:
-    document = S3Error("NoSuchKey", Key="a<b>&c").document(
-        resource="/b/a<b>&c", request_id="4EXAMPLE"
-    )
+    document = S3Error("NoSuchKey", Key="a<b>&c").document(resource="/b/a<b>&c", request_id="4EXAMPLE")
     root = ElementTree.fromstring(document)
     assert root.tag == "Error"
     assert [(child.tag, child.text) for child in root] == [
@@ -45,9 +43,7 @@ def test_not_modified_has_no_body() -> None:
     assert S3Error("NotModified").document(resource="/", request_id="1") == b""
 
 
-@pytest.mark.parametrize(
-    ("code", "status"), [("NotImplemented", 501), ("InsufficientStorage", 507)]
-)
+@pytest.mark.parametrize(("code", "status"), [("NotImplemented", 501), ("InsufficientStorage", 507)])
 def test_statuses_that_decide_what_clients_retry(code: str, status: int) -> None:
     assert S3Error(code).status == status
 
@@ -78,11 +74,7 @@ def test_every_status_is_an_error_status() -> None:
 @pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.name)
 def test_every_code_in_the_sources_is_in_the_table(source: Path) -> None:
     for node in ast.walk(ast.parse(source.read_text())):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id == "S3Error"
-        ):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "S3Error":
             code = node.args[0]
             if isinstance(code, ast.Constant):
                 assert code.value in CODES, f"line {node.lineno}"

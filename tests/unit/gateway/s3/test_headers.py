@@ -96,8 +96,6 @@ def test_presigned_query_headers_count_as_headers() -> None:
         ({}, {"x-amz-meta-a": "\r\nx: y"}),
     ],
 )
-def test_presigned_query_headers_cannot_contradict_or_inject(
-    headers: dict[str, str], query: dict[str, str]
-) -> None:
+def test_presigned_query_headers_cannot_contradict_or_inject(headers: dict[str, str], query: dict[str, str]) -> None:
     with pytest.raises(S3Error):
         with_hoisted(Headers(headers), query)

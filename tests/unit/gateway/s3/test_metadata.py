@@ -30,9 +30,7 @@ PRINTABLE = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=60)
 
 
 def metadata(**headers: str) -> ObjectMetadata:
-    return ObjectMetadata.from_headers(
-        Headers({name.replace("_", "-"): value for name, value in headers.items()})
-    )
+    return ObjectMetadata.from_headers(Headers({name.replace("_", "-"): value for name, value in headers.items()}))
 
 
 def refusal(headers: dict[str, str]) -> S3Error:
@@ -43,9 +41,7 @@ def refusal(headers: dict[str, str]) -> S3Error:
 
 def test_everything_comes_back() -> None:
     headers = {name: value for name, value in ALL.items() if value}
-    meta = ObjectMetadata.from_headers(
-        Headers(headers | {"host": "h", "x-amz-date": "d", "x-amz-acl": "private"})
-    )
+    meta = ObjectMetadata.from_headers(Headers(headers | {"host": "h", "x-amz-date": "d", "x-amz-acl": "private"}))
     assert {name.lower(): value for name, value in meta.response_headers().items()} == headers
     assert meta.stored == {
         "ct": "text/plain; charset=utf-8",
@@ -61,12 +57,7 @@ def test_everything_comes_back() -> None:
 
 
 def test_defaults_are_not_stored() -> None:
-    assert (
-        metadata(
-            content_type="binary/octet-stream", x_amz_storage_class="STANDARD", expires=""
-        ).stored
-        == {}
-    )
+    assert metadata(content_type="binary/octet-stream", x_amz_storage_class="STANDARD", expires="").stored == {}
     assert metadata().response_headers() == {"Content-Type": "binary/octet-stream"}
     assert metadata().storage_class == "STANDARD"
 
@@ -94,9 +85,7 @@ def test_unknown_storage_class(name: str) -> None:
 
 
 def test_user_metadata_of_2048_bytes_fits() -> None:
-    assert ObjectMetadata.from_headers(Headers({"x-amz-meta-ab": "v" * 2046})).user == {
-        "ab": "v" * 2046
-    }
+    assert ObjectMetadata.from_headers(Headers({"x-amz-meta-ab": "v" * 2046})).user == {"ab": "v" * 2046}
     error = refusal({"x-amz-meta-ab": "v" * 2047})
     assert (error.code, error.fields) == (
         "MetadataTooLarge",
@@ -194,19 +183,14 @@ def test_words_never_raise(value: str) -> None:
     decode_words(f"=?UTF-8?Q?{value}?=")
 
 
-@given(
-    st.dictionaries(st.sampled_from(list(ALL)), st.text(st.characters(exclude_categories=["Cs"])))
-)
+@given(st.dictionaries(st.sampled_from(list(ALL)), st.text(st.characters(exclude_categories=["Cs"]))))
 def test_only_s3_errors_are_raised(headers: dict[str, str]) -> None:
     try:
         meta = ObjectMetadata.from_headers(Headers(headers))
     except S3Error as refused:
         assert refused.status == 400
         return
-    assert (
-        ObjectMetadata(cbor.decode(cbor.encode(meta.stored))).response_headers()
-        == meta.response_headers()
-    )
+    assert ObjectMetadata(cbor.decode(cbor.encode(meta.stored))).response_headers() == meta.response_headers()
 
 
 def test_overrides() -> None:
@@ -279,9 +263,7 @@ def test_parts_are_kept_with_their_numbers() -> None:
 
 
 def test_copies_keep_what_belongs_to_the_bytes() -> None:
-    source = metadata(
-        content_type="a/b", x_amz_storage_class="GLACIER", x_amz_meta_a="old", x_amz_tagging="t=old"
-    )
+    source = metadata(content_type="a/b", x_amz_storage_class="GLACIER", x_amz_meta_a="old", x_amz_tagging="t=old")
     source = source.with_checksum(Algorithm.CRC32, bytes(4), [bytes(4)]).with_parts([1], [3])
     asked = metadata(content_type="c/d", x_amz_storage_class="ONEZONE_IA", x_amz_tagging="t=new")
     of_bytes = {"ck": {"CRC32": bytes(4)}, "ckt": "COMPOSITE", "pk": bytes(4), "ps": [3]}

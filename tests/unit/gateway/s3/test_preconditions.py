@@ -48,9 +48,7 @@ def test_lists_that_match(tags: str) -> None:
     assert read(if_none_match=tags) == "NotModified"
 
 
-@pytest.mark.parametrize(
-    "tags", [f'"{OTHER}"', OTHER, "", '""', ETAG.upper(), f'"{ETAG}', f"x{ETAG}"][:5]
-)
+@pytest.mark.parametrize("tags", [f'"{OTHER}"', OTHER, "", '""', ETAG.upper(), f'"{ETAG}', f"x{ETAG}"][:5])
 def test_lists_that_do_not_match(tags: str) -> None:
     assert read(if_match=tags) == "PreconditionFailed"
     assert read(if_none_match=tags) == "go on"
@@ -109,10 +107,7 @@ def test_what_a_refusal_carries() -> None:
     ],
 )
 def test_copy_sources(conditions: dict[str, str], holds: bool) -> None:
-    headers = Headers(
-        {f"x-amz-copy-source-{name}": value for name, value in conditions.items()}
-        | {"if-match": OTHER}
-    )
+    headers = Headers({f"x-amz-copy-source-{name}": value for name, value in conditions.items()} | {"if-match": OTHER})
     if holds:
         check_copy_source(headers, ETAG, MODIFIED_MS)
     else:
@@ -122,9 +117,7 @@ def test_copy_sources(conditions: dict[str, str], holds: bool) -> None:
 
 
 def write(entry: Entry | None, **conditions: str) -> str:
-    check = write_check(
-        Headers({name.replace("_", "-"): value for name, value in conditions.items()})
-    )
+    check = write_check(Headers({name.replace("_", "-"): value for name, value in conditions.items()}))
     assert check is not None
     try:
         check(entry)
@@ -183,9 +176,7 @@ def test_if_range(condition: str, applies: bool) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from(
-            ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"]
-        ),
+        st.sampled_from(["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"]),
         st.text(),
     )
 )

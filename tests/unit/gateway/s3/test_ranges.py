@@ -107,18 +107,14 @@ def test_copy_ranges() -> None:
     assert parse_copy_range("bytes=3-3", 10) == (3, 4)
 
 
-@pytest.mark.parametrize(
-    "header", ["", "bytes=0-", "bytes=-1", "bytes=2-1", "0-1", "bytes=0-1,2-3", "bytes=a-b"]
-)
+@pytest.mark.parametrize("header", ["", "bytes=0-", "bytes=-1", "bytes=2-1", "0-1", "bytes=0-1,2-3", "bytes=a-b"])
 def test_copy_ranges_of_another_form(header: str) -> None:
     with pytest.raises(S3Error) as refused:
         parse_copy_range(header, 10)
     assert refused.value.code == "InvalidArgument"
 
 
-@pytest.mark.parametrize(
-    ("header", "size"), [("bytes=0-10", 10), ("bytes=10-10", 10), ("bytes=0-0", 0)]
-)
+@pytest.mark.parametrize(("header", "size"), [("bytes=0-10", 10), ("bytes=10-10", 10), ("bytes=0-0", 0)])
 def test_copy_ranges_beyond_the_source(header: str, size: int) -> None:
     with pytest.raises(S3Error) as refused:
         parse_copy_range(header, size)

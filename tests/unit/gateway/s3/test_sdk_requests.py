@@ -53,16 +53,10 @@ class Wire:
             (name.encode(), value if isinstance(value, bytes) else str(value).encode())
             for name, value in request.headers.items()
         )
-        target = parse_target(
-            f"{parts.path}?{parts.query}" if parts.query else parts.path, parts.netloc, ("s3.test",)
-        )
-        verified = Authenticator({KEY: SECRET}.get, "us-east-1").verify(
-            request.method, target, headers, time()
-        )
+        target = parse_target(f"{parts.path}?{parts.query}" if parts.query else parts.path, parts.netloc, ("s3.test",))
+        verified = Authenticator({KEY: SECRET}.get, "us-east-1").verify(request.method, target, headers, time())
         body = request.body if request.body is not None else b""
-        self.seen.append(
-            (target, headers, verified, body if isinstance(body, bytes) else body.read())
-        )
+        self.seen.append((target, headers, verified, body if isinstance(body, bytes) else body.read()))
         raise Caught
 
     def sent(self, call: Callable[..., Any], **parameters: Any) -> Seen:
@@ -74,9 +68,7 @@ class Wire:
 
 @pytest.fixture
 def connect() -> Callable[..., tuple[Any, Wire]]:
-    def make(
-        url: str = "http://127.0.0.1:9000", signature_version: str | None = None, **s3: Any
-    ) -> tuple[Any, Wire]:
+    def make(url: str = "http://127.0.0.1:9000", signature_version: str | None = None, **s3: Any) -> tuple[Any, Wire]:
         client = boto3.client(
             "s3",
             endpoint_url=url,
@@ -105,13 +97,9 @@ def test_every_key_arrives(connect: Callable[..., tuple[Any, Wire]], url: str, k
     client, wire = connect(url)
     seen = wire.sent(client.get_object, Bucket="photos", Key=key, Range="bytes=0-1")
     assert (seen[0].bucket, seen[0].key) == ("photos", key)
-    seen = wire.sent(
-        client.list_objects_v2, Bucket="photos", Prefix=key, Delimiter="/", StartAfter=key
-    )
+    seen = wire.sent(client.list_objects_v2, Bucket="photos", Prefix=key, Delimiter="/", StartAfter=key)
     assert seen[0].query["prefix"] == seen[0].query["start-after"] == key
-    seen = wire.sent(
-        client.copy_object, Bucket="photos", Key="b", CopySource={"Bucket": "photos", "Key": key}
-    )
+    seen = wire.sent(client.copy_object, Bucket="photos", Key="b", CopySource={"Bucket": "photos", "Key": key})
     assert parse_copy_source(seen[1]["x-amz-copy-source"]).key == key
     seen = wire.sent(client.delete_objects, Bucket="photos", Delete={"Objects": [{"Key": key}]})
     assert parse_delete(seen[3]).objects[0].key == key
@@ -148,9 +136,7 @@ def test_upload_over_plain_http_signs_the_payload(connect: Callable[..., tuple[A
 
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
 @pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1])
-def test_upload_over_tls_has_a_trailer(
-    connect: Callable[..., tuple[Any, Wire]], algorithm: str, size: int
-) -> None:
+def test_upload_over_tls_has_a_trailer(connect: Callable[..., tuple[Any, Wire]], algorithm: str, size: int) -> None:
     client, wire = connect("https://gateway.test")
     content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     seen = wire.sent(
@@ -165,9 +151,7 @@ def test_upload_over_tls_has_a_trailer(
     assert verified.payload is PayloadMode.CHUNKED_UNSIGNED_TRAILER
     decoder = ChunkedDecoder(verified, headers)
     assert decoder.decoded_length == size
-    received = b"".join(
-        b"".join(decoder.feed(body[at : at + 65_537])) for at in range(0, len(body), 65_537)
-    )
+    received = b"".join(b"".join(decoder.feed(body[at : at + 65_537])) for at in range(0, len(body), 65_537))
     assert received == content
     claim = checksums.declared(headers, verified.payload)
     assert claim is not None
@@ -191,9 +175,7 @@ def test_multipart(connect: Callable[..., tuple[Any, Wire]]) -> None:
         checksums.Algorithm.CRC32,
         checksums.ChecksumType.FULL_OBJECT,
     )
-    seen = wire.sent(
-        client.upload_part, Bucket="photos", Key="a", UploadId="u+/=", PartNumber=1, Body=b"x"
-    )
+    seen = wire.sent(client.upload_part, Bucket="photos", Key="a", UploadId="u+/=", PartNumber=1, Body=b"x")
     assert seen[0].query == {"uploadId": "u+/=", "partNumber": "1"}
     parts = [
         {"PartNumber": 1, "ETag": '"abc"', "ChecksumCRC32": "AAAAAA=="},
@@ -215,9 +197,7 @@ def test_multipart(connect: Callable[..., tuple[Any, Wire]]) -> None:
 @pytest.mark.parametrize("operation", ["get_object", "put_object", "delete_object", "head_object"])
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("version", ["s3", "s3v4"])
-def test_presigned_urls(
-    connect: Callable[..., tuple[Any, Wire]], operation: str, key: str, version: str
-) -> None:
+def test_presigned_urls(connect: Callable[..., tuple[Any, Wire]], operation: str, key: str, version: str) -> None:
     client, _ = connect(signature_version=version, addressing_style="path")
     url = client.generate_presigned_url(operation, {"Bucket": "photos", "Key": key}, ExpiresIn=60)
     parts = urlsplit(url)
@@ -228,8 +208,6 @@ def test_presigned_urls(
         assert sigv2.is_presigned(target, headers)
         verified = sigv2.verify(method, target, headers, time(), {KEY: SECRET}.get)
     else:
-        verified = Authenticator({KEY: SECRET}.get, "us-east-1").verify(
-            method, target, headers, time()
-        )
+        verified = Authenticator({KEY: SECRET}.get, "us-east-1").verify(method, target, headers, time())
     assert verified.presigned
     assert target.key == key

@@ -108,9 +108,7 @@ AWKWARD = [
 
 @pytest.mark.parametrize("key", AWKWARD)
 @pytest.mark.parametrize("presign_seconds", [None, 60])
-def test_awkward_keys_as_botocore_sends_them(
-    sign_request: Sign, key: str, presign_seconds: int | None
-) -> None:
+def test_awkward_keys_as_botocore_sends_them(sign_request: Sign, key: str, presign_seconds: int | None) -> None:
     target = f"/photos/x{quote(key, safe='/~')}?prefix={quote(key, safe='-_.~')}"
     request = sign_request("GET", target, presign_seconds=presign_seconds)
     assert verify(request).access_key == KEY
@@ -151,9 +149,7 @@ def test_whatever_botocore_signs_is_accepted(
     assert verify(request).presigned is (presign_seconds is not None)
 
 
-@pytest.mark.parametrize(
-    "target", ["/photos?uploads", "/photos?delimiter=/&prefix=a/", "/photos?acl&versionId=a:b"]
-)
+@pytest.mark.parametrize("target", ["/photos?uploads", "/photos?delimiter=/&prefix=a/", "/photos?acl&versionId=a:b"])
 def test_queries_sent_less_encoded_than_signed(sign_request: Sign, target: str) -> None:
     """s3fs-fuse sends `delimiter=/` and signs `delimiter=%2F`, as Amazon S3 reads it."""
     canonical = target.replace("a/", "a%2F").replace("=/", "=%2F").replace(":", "%3A")
@@ -178,9 +174,7 @@ def test_header_values_with_runs_of_blanks(sign_request: Sign) -> None:
 
 def test_latin1_header_signed_as_utf8(sign_request: Sign) -> None:
     request = sign_request("PUT", "/photos/a", {"x-amz-meta-a": "Hello World\xe9"})
-    wire = [
-        (n, v.decode().encode("latin-1") if n == b"x-amz-meta-a" else v) for n, v in request.headers
-    ]
+    wire = [(n, v.decode().encode("latin-1") if n == b"x-amz-meta-a" else v) for n, v in request.headers]
     assert verify(request, headers=wire).access_key == KEY
 
 
@@ -190,9 +184,7 @@ def test_date_header_instead_of_x_amz_date(sign_request: Sign) -> None:
     assert verify(request).amz_date == "20260921T141320Z"
 
 
-@pytest.mark.parametrize(
-    "order", ["{s}, {c}, {h}", "{h},{s},{c}", "{c},{h},{s}", "{c},  {h},  {s}"]
-)
+@pytest.mark.parametrize("order", ["{s}, {c}, {h}", "{h},{s},{c}", "{c},{h},{s}", "{c},  {h},  {s}"])
 def test_parts_of_the_header_in_any_order(sign_request: Sign, order: str) -> None:
     request = sign_request("GET", "/photos/a")
     c, h, s = authorization(request).removeprefix("AWS4-HMAC-SHA256 ").split(", ")
@@ -200,9 +192,7 @@ def test_parts_of_the_header_in_any_order(sign_request: Sign, order: str) -> Non
     assert verify(request, headers=headers).access_key == KEY
 
 
-@pytest.mark.parametrize(
-    "text", [mode.value for mode in PayloadMode if mode is not PayloadMode.SIGNED]
-)
+@pytest.mark.parametrize("text", [mode.value for mode in PayloadMode if mode is not PayloadMode.SIGNED])
 def test_payload_modes(sign_request: Sign, text: str) -> None:
     verified = verify(_with_payload(sign_request, text))
     assert verified.payload.value == text
@@ -233,10 +223,7 @@ def test_unknown_payload_modes(sign_request: Sign, text: str) -> None:
 
 def test_missing_payload_header(sign_request: Sign) -> None:
     request = sign_request("GET", "/photos/a")
-    assert (
-        refusal(request, headers=edit(request, "X-Amz-Content-SHA256", None)).code
-        == "InvalidRequest"
-    )
+    assert refusal(request, headers=edit(request, "X-Amz-Content-SHA256", None)).code == "InvalidRequest"
 
 
 @pytest.mark.parametrize("seconds", [-900, -1, 0, 1, 900])
@@ -287,21 +274,15 @@ def test_decoy_secret_opens_nothing(sign_request: Sign) -> None:
 def test_wrong_secret_shows_what_was_signed(sign_request: Sign) -> None:
     error = refusal(sign_request("GET", "/photos/a", secret="wrong"))
     assert (error.code, error.status) == ("SignatureDoesNotMatch", 403)
-    assert str(error.fields["CanonicalRequest"]).startswith(
-        "GET\n/photos/a\n\nhost:127.0.0.1:9000\n"
-    )
+    assert str(error.fields["CanonicalRequest"]).startswith("GET\n/photos/a\n\nhost:127.0.0.1:9000\n")
     assert SECRET not in str(error.fields)
 
 
 @pytest.mark.parametrize("presign_seconds", [None, 60])
 def test_wrong_region_names_the_right_one(sign_request: Sign, presign_seconds: int | None) -> None:
-    error = refusal(
-        sign_request("GET", "/photos/a", region="eu-west-1", presign_seconds=presign_seconds)
-    )
+    error = refusal(sign_request("GET", "/photos/a", region="eu-west-1", presign_seconds=presign_seconds))
     assert error.code == (
-        "AuthorizationHeaderMalformed"
-        if presign_seconds is None
-        else "AuthorizationQueryParametersError"
+        "AuthorizationHeaderMalformed" if presign_seconds is None else "AuthorizationQueryParametersError"
     )
     assert (error.status, error.fields["Region"]) == (400, "us-east-1")
 
@@ -366,10 +347,7 @@ def test_tampered_headers(sign_request: Sign, old: str, new: str, code: str) -> 
     request = sign_request("GET", "/photos/a")
     value = authorization(request)
     assert old in value
-    assert (
-        refusal(request, headers=edit(request, "Authorization", value.replace(old, new, 1))).code
-        == code
-    )
+    assert refusal(request, headers=edit(request, "Authorization", value.replace(old, new, 1))).code == code
 
 
 def test_a_request_without_host_cannot_have_signed_it(sign_request: Sign) -> None:
@@ -419,9 +397,7 @@ def test_tampered_presigned_urls(sign_request: Sign, old: str, new: str, code: s
 
 def test_presigned_with_payload_hash_in_the_query(sign_request: Sign) -> None:
     """The Go SDK puts `X-Amz-Content-Sha256=UNSIGNED-PAYLOAD` into presigned queries."""
-    request = sign_request(
-        "PUT", "/photos/a?X-Amz-Content-Sha256=UNSIGNED-PAYLOAD", presign_seconds=60
-    )
+    request = sign_request("PUT", "/photos/a?X-Amz-Content-Sha256=UNSIGNED-PAYLOAD", presign_seconds=60)
     assert verify(request).payload is PayloadMode.UNSIGNED
 
 
@@ -433,10 +409,7 @@ def test_signature_version_2_is_named_unsupported(sign_request: Sign, query: str
 
 
 def test_session_tokens_are_refused(sign_request: Sign) -> None:
-    assert (
-        refusal(sign_request("GET", "/photos/a", {"X-Amz-Security-Token": "t"})).code
-        == "InvalidToken"
-    )
+    assert refusal(sign_request("GET", "/photos/a", {"X-Amz-Security-Token": "t"})).code == "InvalidToken"
 
 
 def test_bad_dates(sign_request: Sign) -> None:
@@ -516,9 +489,7 @@ def test_every_single_mutation_is_refused(sign_request: Sign, presign_seconds: i
 def test_only_s3_errors_are_raised(method: str, query: str, headers: dict[str, str]) -> None:
     for prefix in ("", "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0&"):
         try:
-            folded = fold(
-                (n.encode(), v.encode("utf-8", "surrogateescape")) for n, v in headers.items()
-            )
+            folded = fold((n.encode(), v.encode("utf-8", "surrogateescape")) for n, v in headers.items())
             target = parse_target(f"/photos/a?{prefix}{quote(query)}", "h")
             authenticator.verify("GET", target, folded, NOW)
         except S3Error:

@@ -12,9 +12,7 @@ from gateway.s3.errors import S3Error
 from gateway.s3.target import check_bucket_name, check_key, parse_copy_source, parse_target
 
 HOST = "127.0.0.1:9000"
-TEXT = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=40
-)
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=40)
 
 
 def refusal(target: str, host: str | None = HOST, domains: tuple[str, ...] = ()) -> str:

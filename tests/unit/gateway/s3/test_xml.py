@@ -52,8 +52,7 @@ CREATE = "<CreateBucketConfiguration{}>{}</CreateBucketConfiguration>"
         (CREATE.format("", REGION.format(" eu ")), "eu"),
         ("\ufeff" + CREATE.format("", "<LocationConstraint/>"), None),
         (
-            '<?xml version="1.0" encoding="UTF-8"?>\n'
-            f'<s3:CreateBucketConfiguration xmlns:s3="{xml.NAMESPACE}"/>',
+            f'<?xml version="1.0" encoding="UTF-8"?>\n<s3:CreateBucketConfiguration xmlns:s3="{xml.NAMESPACE}"/>',
             None,
         ),
     ],
@@ -83,9 +82,7 @@ def test_create_bucket_with_tags_that_are_none(inner: str) -> None:
 @pytest.mark.parametrize("name", ["Bucket", "Location"])
 def test_create_bucket_with_what_is_not_there(name: str) -> None:
     assert (
-        refusal(
-            parse_create_bucket, f"<CreateBucketConfiguration><{name}/></CreateBucketConfiguration>"
-        )
+        refusal(parse_create_bucket, f"<CreateBucketConfiguration><{name}/></CreateBucketConfiguration>")
         == "NotImplemented"
     )
 

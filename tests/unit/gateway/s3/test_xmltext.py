@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from gateway.s3.xmltext import escape, url_encode
 
 XML_TEXT = st.text(
-    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff")
-    | st.sampled_from("\t\n\r&<>\"'")
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff") | st.sampled_from("\t\n\r&<>\"'")
 )
 
 

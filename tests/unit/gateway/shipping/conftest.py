@@ -75,4 +75,3 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.shipping.shipper.BACKOFF_SECONDS_MAX", 0.001)
     monkeypatch.setattr("gateway.shipping.shipper.LOOK_SECONDS", 0.001)
     monkeypatch.setattr("gateway.shipping.shipper.AHEAD_SECONDS", 0.01)
-

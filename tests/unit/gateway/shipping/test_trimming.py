@@ -225,7 +225,6 @@ def test_who_has_a_segment_open_reads_on_and_gives_its_room_back(open_ship: Open
     asyncio.run(run())
 
 
-
 @pytest.mark.parametrize("step", ["forget", "clean", "unlink"])
 @pytest.mark.parametrize("skipped", [0, 1])
 def test_whatever_ends_it_nothing_is_missed(

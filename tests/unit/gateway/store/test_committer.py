@@ -541,9 +541,7 @@ def test_a_registry_that_fails(
     _run(tmp_path, test)
 
 
-def test_a_registry_kept_locked_refuses_the_batch_and_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_registry_kept_locked_refuses_the_batch_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 20)
 
     async def test(client: StoreClient) -> None:

@@ -264,9 +264,7 @@ def test_who_waits_in_a_thread_is_told_that_the_server_stops(tmp_path: Path) -> 
     async def run() -> None:
         async with _moved(tmp_path, CONTENTS) as (client, remote, far):
             remote.gate.clear()
-            waiting = asyncio.create_task(
-                asyncio.to_thread(client.store.blocks.read, CID.of(RAW, CONTENTS[b"small"]))
-            )
+            waiting = asyncio.create_task(asyncio.to_thread(client.store.blocks.read, CID.of(RAW, CONTENTS[b"small"])))
             while not remote.fetches:
                 await asyncio.sleep(0.001)
             await far.close()

@@ -75,9 +75,7 @@ def test_a_key_has_one_binary_form(keys: SimpleNamespace) -> None:
 
 def test_a_key_has_a_text(keys: SimpleNamespace) -> None:
     text = keys.space.to_text()
-    assert text == (
-        "MgCYBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAe0Biojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w="
-    )
+    assert text == ("MgCYBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAe0Biojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=")
     assert KeySigner.from_text(text).did == keys.space.did
     for bad in ("", text[:-1], "m" + text[1:], text[:40] + "Z" + text[41:], text[:40] + "!" + text[41:]):
         with pytest.raises(Malformed):
@@ -141,9 +139,7 @@ def test_what_implementations_write_differently_is_not_signed(value: Any, keys: 
 )
 def test_ucans_that_are_not_written(how: dict[str, Any], keys: SimpleNamespace) -> None:
     with pytest.raises(Malformed):
-        delegate(
-            keys.space, keys.agent.did, **{"capabilities": [Capability("test/do", "a:b")], "expires": None} | how
-        )
+        delegate(keys.space, keys.agent.did, **{"capabilities": [Capability("test/do", "a:b")], "expires": None} | how)
 
 
 def test_a_ucan_is_signed_by_its_issuer(keys: SimpleNamespace) -> None:

@@ -55,9 +55,7 @@ def flow(keys: SimpleNamespace, seeded: dict[str, bytes]) -> dict[str, Delegatio
     )
     made["cause"] = invoke(agent, agent.did, capability(space.did, SpaceBlobAdd(BLOB)), expires=EXPIRES)
     allocate = BlobAllocate(space.did, BLOB, made["cause"].cid)
-    made["alloc"] = invoke(
-        agent, node.did, capability(node.did, allocate), expires=EXPIRES, proofs=[made["proof"]]
-    )
+    made["alloc"] = invoke(agent, node.did, capability(node.did, allocate), expires=EXPIRES, proofs=[made["proof"]])
     key = KeySigner(BLOB.digest)
     made["put"] = invoke(
         key, key.did, capability(key.did, HttpPut(BLOB, made["alloc"].cid)), expires=EXPIRES,
@@ -133,9 +131,7 @@ def test_a_receipt_and_the_message_with_it(
     flow: dict[str, Delegation], seeded: dict[str, bytes], cids: dict[str, str], keys: SimpleNamespace
 ) -> None:
     site = flow["location"]
-    made = receipt.issue(
-        keys.node, flow["accept"].cid, Ok({"site": site.cid}), fork=[site.cid], attached=site.blocks()
-    )
+    made = receipt.issue(keys.node, flow["accept"].cid, Ok({"site": site.cid}), fork=[site.cid], attached=site.blocks())
     assert (made.data, str(made.cid)) == (seeded["acceptReceipt"], cids["acceptReceipt"])
     assert message.response([made]) == seeded["acceptResponse"]
     answered = message.decode(seeded["acceptResponse"])

@@ -62,9 +62,7 @@ def upgrade() -> None:
         sa.Column("digest", sa.LargeBinary(32), nullable=False),
         sa.Column("index_id", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("digest", "index_id", name="pk_slices"),
-        sa.ForeignKeyConstraint(
-            ["index_id"], ["indexes.id"], name="fk_slices_index_id_indexes", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["index_id"], ["indexes.id"], name="fk_slices_index_id_indexes", ondelete="CASCADE"),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_slices_index_id", "slices", ["index_id"])

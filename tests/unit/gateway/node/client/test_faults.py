@@ -329,9 +329,7 @@ def test_an_answer_of_another_kind_is_a_lie(
 
 
 @pytest.mark.parametrize("method, prepare", [*POSTS, ("PUT", _allocating), ("GET", _retrieving)])
-def test_an_endless_answer_is_cut_off(
-    run: Runner, method: str, prepare: Callable[[World], Awaitable[Call]]
-) -> None:
+def test_an_endless_answer_is_cut_off(run: Runner, method: str, prepare: Callable[[World], Awaitable[Call]]) -> None:
     async def talk(world: World) -> None:
         error = await _fails(world, method, await prepare(world), endless, NodeLied)
         assert "more than" in str(error)
@@ -425,9 +423,7 @@ def test_only_the_nodes_own_receipt_for_this_invocation_is_believed(
 
 
 @pytest.mark.parametrize("prepare", [_allocating, _accepting])
-def test_a_success_that_says_something_else_is_a_lie(
-    run: Runner, prepare: Callable[[World], Awaitable[Call]]
-) -> None:
+def test_a_success_that_says_something_else_is_a_lie(run: Runner, prepare: Callable[[World], Awaitable[Call]]) -> None:
     async def talk(world: World) -> None:
         call = await prepare(world)
         world.node.alter = lambda one: receipt.issue(world.node.key, one.ran, Ok({"surprise": 1}))
@@ -496,5 +492,3 @@ def test_cancelling_leaves_nothing_behind(run: Runner) -> None:
         await call()
 
     run(talk)
-
-

@@ -22,9 +22,7 @@ def test_every_byte_that_is_wanted_is_asked_for_and_no_range_is_too_large(pieces
         assert 0 < one.stop - one.start <= RANGE_BYTES_MAX
         assert (one.start, one.stop) == (min(p.start for p in one.parts), max(p.stop for p in one.parts))
     for number, piece in enumerate(pieces):
-        parts = sorted(
-            (part, one.shard) for one in ranges for part in one.parts if part.piece == number
-        )
+        parts = sorted((part, one.shard) for one in ranges for part in one.parts if part.piece == number)
         position = piece.offset
         for part, shard in parts:
             assert shard == piece.shard

@@ -124,9 +124,7 @@ def test_a_node_that_forgot_what_was_not_accepted_gets_it_again(
     talk_to(node, talk)
 
 
-def test_what_is_of_another_space_is_not_given_out(
-    node: RunningNode, talk_to: Callable[..., list[Observed]]
-) -> None:
+def test_what_is_of_another_space_is_not_given_out(node: RunningNode, talk_to: Callable[..., list[Observed]]) -> None:
     kept: list[Site] = []
 
     async def upload(client: NodeClient) -> None:
@@ -169,9 +167,7 @@ def test_a_clock_that_is_an_hour_late_is_refused_by_receipt(
     talk_to(node, read, now=Clock(clock.now_s - 3600))
 
 
-def test_a_node_that_was_stopped_is_unavailable(
-    node: RunningNode, talk_to: Callable[..., list[Observed]]
-) -> None:
+def test_a_node_that_was_stopped_is_unavailable(node: RunningNode, talk_to: Callable[..., list[Observed]]) -> None:
     async def talk(client: NodeClient) -> None:
         with pytest.raises(NodeUnavailable):
             await client.upload([source(DATAS[1])])
