@@ -91,8 +91,26 @@ class Server(RawClient):
     def restart(self) -> None:
         """Start it again over the same folder."""
         self.process = _spawn(self.program, self.arguments, self.log_path)
-        note = wait_for_server(self.data_dir, self.process, lambda: self.log)
-        self.environment = self.environment | {"AWS_ENDPOINT_URL": note["endpoint"]}
+        self.environment = self.environment | {"AWS_ENDPOINT_URL": self.wait_for_start()["endpoint"]}
+
+    def wait_for_start(self) -> dict[str, Any]:
+        """Wait until it has said where it is; what it said."""
+        return wait_for_server(self.data_dir, self.process, lambda: self.log)
+
+    def settings(self) -> dict[str, str]:
+        """What `ms3t env` says, read as a user's shell does."""
+        shell = ["sh", "-c", 'settings=$("$0" env --data-dir "$1") && eval "$settings" && env -0']
+        config_path = self.log_path.with_name("config.yaml")
+        printed = subprocess.run(
+            [*shell, *PROGRAM, str(self.data_dir)],
+            env=child_environment({"MS3T_CONFIG": str(config_path)} if config_path.exists() else None),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        variables = dict(item.split("=", 1) for item in printed.split("\0") if item)
+        trust = {} if self.ca_file is None else {"AWS_CA_BUNDLE": str(self.ca_file)}
+        return {name: variables[name] for name in SETTINGS} | trust
 
     def close_clients(self) -> None:
         while self.clients:
@@ -188,23 +206,6 @@ def _spawn(program: Sequence[str], arguments: list[str], log_path: Path) -> subp
         )
 
 
-def _await_start(server: Server) -> dict[str, str]:
-    """Wait until the server has said where it is, and read its settings as a user does."""
-    wait_for_server(server.data_dir, server.process, lambda: server.log)
-    shell = ["sh", "-c", 'settings=$("$0" env --data-dir "$1") && eval "$settings" && env -0']
-    config_path = server.log_path.with_name("config.yaml")
-    printed = subprocess.run(
-        [*shell, *PROGRAM, str(server.data_dir)],
-        env=child_environment({"MS3T_CONFIG": str(config_path)} if config_path.exists() else None),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    variables = dict(item.split("=", 1) for item in printed.split("\0") if item)
-    trust = {} if server.ca_file is None else {"AWS_CA_BUNDLE": str(server.ca_file)}
-    return {name: variables[name] for name in SETTINGS} | trust
-
-
 def start_server(
     folder: Path,
     *,
@@ -239,7 +240,8 @@ def start_server(
         ca_file=ca_file,
     )
     try:
-        server.environment = _await_start(server)
+        server.wait_for_start()
+        server.environment = server.settings()
     except BaseException:
         server.kill()
         raise

@@ -113,7 +113,7 @@ def test_a_key_that_was_made_while_the_server_stood_still(start: Callable[..., A
     made = ms3t_keys(server, "create")
     ms3t_keys(server, "disable", server.environment["AWS_ACCESS_KEY_ID"])
     server.restart()
-    assert server.environment["AWS_ACCESS_KEY_ID"] == made["access_key"]
+    assert server.settings()["AWS_ACCESS_KEY_ID"] == made["access_key"]
     assert is_taken(client_of(server, made["access_key"], made["secret_key"]))
     assert server.stop() == 0
 
