@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import os
 import pickle
@@ -19,7 +18,6 @@ import select
 import shutil
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections import Counter
@@ -113,15 +111,6 @@ def inspect(path: Path, journal: Journal, *, tidy: bool) -> list[str]:
 def write(path: Path, say: Say, seed: int, writers: int, operations: int) -> None:
     """A child's run of the workload."""
     asyncio.run(workload.run(path, say, seed=seed, writers=writers, operations=operations))
-
-
-def warm_up(path: Path) -> None:
-    """Do here, on a folder that is gone afterwards, what each child would else do for the first time."""
-    asyncio.run(workload.run(path, lambda line: None, seed=0, writers=2, operations=5))
-    asyncio.run(workload.inspect(path, tidy=False))
-    shutil.rmtree(path)
-    assert threading.active_count() == 1
-    gc.freeze()  # a collection in a child would copy every page that holds an object
 
 
 def template(path: Path) -> None:
@@ -450,8 +439,6 @@ def _report(options: argparse.Namespace) -> Report:
 
 def main() -> None:
     options = _options()
-    if options.kind in ("kill", "sweep", "strike"):  # the others fork a child or two, or none
-        warm_up(options.folder / "warming-up")
     if options.kind in ("kill", "sweep", "strike", "run"):  # the others look at what is left with good code
         bugs.plant()
     if options.kind == "run":
