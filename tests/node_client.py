@@ -17,8 +17,6 @@ from mst.cid import CID, multihash
 from registry import base58
 from registry.ucan import header, message, query
 from registry.ucan.capability import (
-    Acceptance,
-    Allocation,
     AssertIndex,
     Blob,
     BlobAccept,
@@ -37,6 +35,7 @@ from registry.ucan.did import DID
 from registry.ucan.index import NO_CONTENT
 from registry.ucan.query import QueryResult
 from registry.ucan.receipt import Failure, Ok, Receipt
+from registry.ucan.results import Acceptance, Allocation
 from registry.ucan.signing import KeySigner
 from registry.ucan.token import Capability
 from registry.ucan.v091 import UCAN_0_9_1

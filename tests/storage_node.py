@@ -19,22 +19,12 @@ from aiohttp import web
 from mst.cid import CID, Link, multihash
 from registry import base58
 from registry.ucan import archive, header, index, message, query, receipt
-from registry.ucan.capability import (
-    Acceptance,
-    Address,
-    Allocation,
-    AssertIndex,
-    BlobAccept,
-    BlobAllocate,
-    Location,
-    Retrieve,
-    arguments,
-    capability,
-)
+from registry.ucan.capability import AssertIndex, BlobAccept, BlobAllocate, Location, Retrieve, arguments, capability
 from registry.ucan.delegation import Delegation, decode_block, delegate, gather
 from registry.ucan.did import DID
 from registry.ucan.errors import MissingProofs, UcanError, Unauthorized
 from registry.ucan.receipt import Failure, Ok, Receipt
+from registry.ucan.results import Acceptance, Address, Allocation
 from registry.ucan.signing import KeySigner, Signer
 from registry.ucan.token import Capability, Token
 from registry.ucan.validate import authorize, require_proofs

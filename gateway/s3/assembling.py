@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from gateway.s3 import checksums
-from gateway.s3.checksums import BESIDE, ChecksumType, Declared
+from gateway.s3 import checksums, claims
+from gateway.s3.checksums import BESIDE, ChecksumType
+from gateway.s3.claims import Declared
 from gateway.s3.entries import make_entry
 from gateway.s3.errors import S3Error
 from gateway.s3.metadata import ObjectMetadata
@@ -187,7 +188,7 @@ def _check_checksum(plan: UploadPlan, asked: Asked, parts: Sequence[Part]) -> by
     pairs = [(part.checksums[algorithm.value], part.size_bytes) for part in parts]
     digest = checksums.of_parts(algorithm, plan.kind, pairs)
     if asked.claim is not None:
-        checksums.check_whole(asked.claim, algorithm, plan.kind, digest, len(parts))
+        claims.check_whole(asked.claim, algorithm, plan.kind, digest, len(parts))
     return digest
 
 

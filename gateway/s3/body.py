@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from gateway import incoming
-from gateway.s3 import checksums
+from gateway.s3 import checksums, claims
 from gateway.s3.call import Call
-from gateway.s3.checksums import Algorithm, ChecksumType, Declared, Hasher
+from gateway.s3.checksums import Algorithm, ChecksumType, Hasher
 from gateway.s3.chunked import ChunkedDecoder, decoded_length
+from gateway.s3.claims import Declared
 from gateway.s3.errors import S3Error
 from gateway.s3.ranges import ByteRange
 from gateway.s3.sigv4 import PayloadMode
@@ -68,7 +69,7 @@ async def receive(call: Call) -> Received:
         S3Error: whatever the body is not that the request says it is; nothing of it stays.
         StoreFull, StoreReadOnly: it cannot be stored.
     """
-    declared = checksums.declared(call.headers, call.verified.payload)
+    declared = claims.declared(call.headers, call.verified.payload)
     shown = declared.algorithm if declared else checksums.DEFAULT
     return await _receive(call, declared, shown, {shown}, part=False)
 
@@ -86,9 +87,9 @@ async def receive_part(call: Call, algorithm: Algorithm | None, kind: ChecksumTy
         S3Error: as `receive`; ``InvalidRequest`` for a checksum that is not the upload's.
         StoreFull, StoreReadOnly: it cannot be stored.
     """
-    declared = checksums.declared(call.headers, call.verified.payload)
+    declared = claims.declared(call.headers, call.verified.payload)
     if algorithm is not None:
-        checksums.check_part(declared, algorithm, kind)
+        claims.check_part(declared, algorithm, kind)
     of_object = algorithm or checksums.DEFAULT
     shown = declared.algorithm if declared else of_object
     return await _receive(call, declared, shown, {shown} | checksums.of_a_part(of_object, kind), part=True)
@@ -98,7 +99,7 @@ async def _receive(
     call: Call, declared: Declared | None, shown: Algorithm, wanted: Set[Algorithm], *, part: bool
 ) -> Received:
     verified = call.verified
-    md5 = checksums.content_md5(call.headers)
+    md5 = claims.content_md5(call.headers)
     size = _declared_size(call)
     store = call.front.store
     store.require_room(size)
@@ -117,7 +118,7 @@ async def _receive(
 
         def verify(actual_md5: bytes, actual_sha256: bytes | None) -> None:
             _check_payload(call, actual_sha256)
-            checksums.check_md5(md5, actual_md5)
+            claims.check_md5(md5, actual_md5)
             if declared is not None:
                 declared.check(_digests(hashers, wanted, actual_sha256)[declared.algorithm])
 
@@ -235,8 +236,8 @@ async def read_document(call: Call, *, checksum_of_object: bool = False) -> byte
     """
     if call.verified.payload.is_chunked:
         raise S3Error("InvalidRequest", "aws-chunked bodies are for PutObject and UploadPart only.")
-    declared = None if checksum_of_object else checksums.declared(call.headers, PayloadMode.SIGNED)
-    md5 = checksums.content_md5(call.headers)
+    declared = None if checksum_of_object else claims.declared(call.headers, PayloadMode.SIGNED)
+    md5 = claims.content_md5(call.headers)
     document = bytearray()
     async for piece in pieces(call):
         document += piece
@@ -245,7 +246,7 @@ async def read_document(call: Call, *, checksum_of_object: bool = False) -> byte
     content = bytes(document)
     _check_payload(call, hashlib.sha256(content).digest())
     if md5 is not None:
-        checksums.check_md5(md5, hashlib.md5(content, usedforsecurity=False).digest())
+        claims.check_md5(md5, hashlib.md5(content, usedforsecurity=False).digest())
     if declared is not None:
         hasher = checksums.new(declared.algorithm)
         hasher.update(content)

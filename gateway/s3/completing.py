@@ -14,7 +14,7 @@ from typing import cast
 
 from aiohttp import web
 
-from gateway.s3 import checksums
+from gateway.s3 import claims
 from gateway.s3.assembling import Asked, Assembled, assemble
 from gateway.s3.body import parse, read_document
 from gateway.s3.call import Call, state_headers
@@ -92,9 +92,9 @@ async def _asked(call: Call) -> Asked:
         S3Error: it is not what a CompleteMultipartUpload looks like.
     """
     headers = call.headers
-    claim = checksums.declared(headers, call.verified.payload, composite=True)
+    claim = claims.declared(headers, call.verified.payload, composite=True)
     type_name = headers.get("x-amz-checksum-type")
-    kind = None if type_name is None else checksums.parse_type(type_name)
+    kind = None if type_name is None else claims.parse_type(type_name)
     size_bytes = _object_size(headers)
     parts = await parse(await read_document(call, checksum_of_object=True), parse_complete)
     return Asked(parts, claim, kind, size_bytes)

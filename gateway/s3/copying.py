@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from gateway.s3 import checksums
+from gateway.s3 import checksums, claims
 from gateway.s3.call import Call, state_headers
 from gateway.s3.checksums import ChecksumType
 from gateway.s3.entries import make_entry
@@ -79,7 +79,7 @@ async def _with_requested_checksum(call: Call, entry: Entry, metadata: ObjectMet
     name = call.headers.get("x-amz-checksum-algorithm")
     if name is None:
         return metadata
-    algorithm = checksums.parse_algorithm(name)
+    algorithm = claims.parse_algorithm(name)
     if algorithm in metadata.checksums and metadata.checksum_type is ChecksumType.FULL_OBJECT:
         return metadata
     hasher = checksums.new(algorithm)

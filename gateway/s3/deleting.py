@@ -6,7 +6,7 @@ from aiohttp import web
 
 from gateway.s3.body import parse, read_document
 from gateway.s3.call import Call, state_headers
-from gateway.s3.checksums import declared
+from gateway.s3.claims import declared
 from gateway.s3.errors import S3Error
 from gateway.s3.failures import as_s3_error
 from gateway.s3.headers import Headers

@@ -32,14 +32,11 @@ unfit for any header is kept and only counted, in x-amz-missing-meta.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
-from urllib.parse import unquote_to_bytes
 
+from gateway.s3 import encoded_words
 from gateway.s3.checksums import BESIDE, Algorithm, ChecksumType, format_checksum
 from gateway.s3.errors import S3Error
 from gateway.s3.headers import Headers, has_control
@@ -92,10 +89,6 @@ _STORAGE_CLASSES: Final = frozenset(
         "STANDARD_IA",
     }
 )
-
-_WORD: Final = re.compile(r"=\?(utf-8|us-ascii|iso-8859-1)\?([bq])\?([!->@-~]*)\?=", re.IGNORECASE | re.ASCII)
-_BAD_Q_ESCAPE: Final = re.compile(r"=(?![0-9A-Fa-f]{2})")
-_WORD_BYTES_MAX: Final = 45  # RFC 2047 2: an encoded word has at most 75 characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +212,7 @@ class ObjectMetadata:
             if has_control(value):
                 missing += 1
             else:
-                headers[f"{USER_PREFIX}{name}"] = encode_words(value)
+                headers[f"{USER_PREFIX}{name}"] = encoded_words.encode(value)
         if missing:
             headers["x-amz-missing-meta"] = str(missing)
         if _REDIRECT in self.stored:
@@ -317,7 +310,7 @@ def _user_metadata(headers: Headers) -> dict[str, Value]:
     for header, value in headers.items():
         if header.startswith(USER_PREFIX):
             name = header[len(USER_PREFIX) :]
-            text = decode_words(value)
+            text = encoded_words.decode(value)
             if not name:
                 raise S3Error("InvalidArgument", "Invalid user metadata.", ArgumentName=header)
             size_bytes += len(name.encode()) + len(text.encode())
@@ -356,48 +349,3 @@ def overrides(query: Mapping[str, str]) -> dict[str, str]:
                 )
             chosen[name] = value
     return chosen
-
-
-def encode_words(text: str) -> str:
-    """Return ``text`` fit for a header: as it is if that can be read back, else as RFC 2047 encoded words."""
-    if text.isascii() and text.strip(" \t") == text == decode_words(text):
-        return text
-    words: list[str] = []
-    chunk = b""
-    for character in text:
-        encoded = character.encode()
-        if len(chunk) + len(encoded) > _WORD_BYTES_MAX:
-            words.append(chunk.decode())
-            chunk = b""
-        chunk += encoded
-    words.append(chunk.decode())
-    return " ".join(f"=?UTF-8?B?{base64.b64encode(w.encode()).decode()}?=" for w in words)
-
-
-def decode_words(value: str) -> str:
-    """Return the text of a value that is made of RFC 2047 encoded words, else the value itself."""
-    if not value.startswith("=?"):
-        return value
-    decoded = ""
-    pending = b""  # a character may be split between two words
-    charset = ""
-    try:
-        for word in value.split():
-            match = _WORD.fullmatch(word)
-            if match is None:
-                return value
-            if match[1].lower() != charset:
-                decoded += pending.decode(charset or "ascii")
-                pending, charset = b"", match[1].lower()
-            pending += _word_bytes(match[2].lower(), match[3])
-        return decoded + pending.decode(charset)
-    except (UnicodeDecodeError, binascii.Error):
-        return value
-
-
-def _word_bytes(encoding: str, text: str) -> bytes:
-    if encoding == "b":
-        return base64.b64decode(text, validate=True)
-    if _BAD_Q_ESCAPE.search(text):
-        raise binascii.Error
-    return unquote_to_bytes(text.replace("%", "%25").replace("=", "%").replace("_", " "))

@@ -13,7 +13,7 @@ from typing import cast
 
 from aiohttp import web
 
-from gateway.s3 import checksums
+from gateway.s3 import checksums, claims
 from gateway.s3.call import Call
 from gateway.s3.checksums import Algorithm, ChecksumType
 from gateway.s3.errors import S3Error
@@ -69,7 +69,7 @@ class UploadPlan:
 async def create_upload(call: Call) -> web.Response:
     """CreateMultipartUpload."""
     bucket = call.bucket
-    asked = checksums.requested(call.headers)
+    asked = claims.requested(call.headers)
     algorithm, kind = asked or (None, ChecksumType.FULL_OBJECT)
     owner = call.owner
     plan = UploadPlan(ObjectMetadata.from_headers(call.headers), algorithm, kind, owner.display_name)

@@ -15,7 +15,8 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 from xml.parsers import expat
 
-from gateway.s3.checksums import Algorithm, Declared, parse_checksum
+from gateway.s3.checksums import Algorithm
+from gateway.s3.claims import Declared, parse_checksum
 from gateway.s3.errors import S3Error
 from gateway.s3.xmltext import NAMESPACE
 

@@ -1,4 +1,4 @@
-"""The capabilities of the storage network, each as a value with typed arguments, and what their invocations give back.
+"""The capabilities of the storage network, each as a value with typed arguments.
 
 Digests are sha2-256, 32 bytes here and multihashes on the wire.  Fields that are not known are not looked at, because a
 newer node may write more.
@@ -8,7 +8,7 @@ Specs: https://github.com/storacha/specs (w3-blob, w3-index, w3-retrieval, conte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self, TypeVar
 
 from mst.cbor import Value
@@ -17,15 +17,13 @@ from mst.limits import INTEGER_MAX
 from registry.ucan.did import DID
 from registry.ucan.errors import Malformed
 from registry.ucan.index import sha256_digest
-from registry.ucan.limits import BLOBS_LISTED_MAX, URL_CHARS_MAX, URLS_MAX
+from registry.ucan.limits import URL_CHARS_MAX, URLS_MAX
 from registry.ucan.token import Capability
 from registry.ucan.wire import Fields
 
 RETRIEVE = "space/content/retrieve"
 
 _AWAIT = "ucan/await"
-_HEADERS_MAX = 32
-_HEADER_CHARS_MAX = 4096
 
 
 class Arguments(Protocol):
@@ -79,7 +77,7 @@ class Blob:
     def read(cls, fields: Fields, name: str) -> Self:
         """The field ``name``."""
         inner = Fields(fields.take(name, dict), name)
-        return cls(_digest(inner), _size(inner, "size"))
+        return cls(_digest(inner), inner.take_size("size"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ class SpaceBlobList:
 
     @classmethod
     def read(cls, fields: Fields) -> Self:
-        return cls(fields.take_if("cursor", str), _size(fields, "size") if fields.has("size") else None)
+        return cls(fields.take_if("cursor", str), fields.take_size("size") if fields.has("size") else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +239,8 @@ class Location:
         offset = length = None
         if within is not None:
             inner = Fields(within, "range")
-            offset, length = _size(inner, "offset"), inner.take_if("length", int)
-            if length is not None and not 0 <= length <= INTEGER_MAX:
-                raise Malformed("range: length is out of range")
+            offset = inner.take_size("offset")
+            length = inner.take_size("length") if inner.has("length") else None
         return cls(digest, urls, None if space is None else DID.read(space), offset, length)
 
 
@@ -318,115 +315,6 @@ class Retrieve:
         return cls(digest, start, end)
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a blob is to be put.
-
-    Attributes:
-        url: the target of an HTTP PUT.
-        headers: to be sent exactly so.
-        expires: until when, seconds since 1970.
-    """
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    expires: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Allocation:
-    """What `BlobAllocate` gives.
-
-    Attributes:
-        size: bytes newly set aside for the space; 0 where it had the blob already.
-        address: where to put the bytes, or None where the node has them.
-    """
-
-    size: int
-    address: Address | None
-
-    def value(self) -> Value:
-        """As a receipt has it."""
-        ok: dict[str, Value] = {"size": self.size}
-        if self.address is not None:
-            address = self.address
-            ok["address"] = {"url": address.url, "headers": dict(address.headers), "expires": address.expires}
-        return ok
-
-    @classmethod
-    def read(cls, ok: Value) -> Self:
-        """What a receipt says.
-
-        Raises:
-            Malformed: it is not what blob/allocate gives.
-        """
-        fields = Fields(ok, "blob/allocate")
-        size = _size(fields, "size")
-        address: dict[str, Value] | None = fields.take_nullable("address", dict) if fields.has("address") else None
-        if address is None or address.get("url") == "":
-            return cls(size, None)
-        inner = Fields(address, "address")
-        headers = inner.take("headers", dict)
-        if len(headers) > _HEADERS_MAX or not all(map(_is_header, headers.items())):
-            raise Malformed("address: headers that cannot be sent")
-        return cls(size, Address(_url(inner.take("url", str)), headers, _size(inner, "expires")))
-
-
-@dataclass(frozen=True, slots=True)
-class Acceptance:
-    """What `BlobAccept` gives.
-
-    Attributes:
-        site: the location claim; its blocks are attached to the receipt.
-    """
-
-    site: CID
-
-    def value(self) -> Value:
-        """As a receipt has it."""
-        return {"site": self.site}
-
-    @classmethod
-    def read(cls, ok: Value) -> Self:
-        """What a receipt says.
-
-        Raises:
-            Malformed: it is not what blob/accept gives.
-        """
-        return cls(Fields(ok, "blob/accept").take("site", CID))
-
-
-@dataclass(frozen=True, slots=True)
-class BlobList:
-    """What `SpaceBlobList` gives.
-
-    Attributes:
-        blobs: each with the time it was added, ISO 8601 in UTC.
-        cursor: where to go on, or None at the end.
-    """
-
-    blobs: tuple[tuple[Blob, str], ...]
-    cursor: str | None
-
-    def value(self) -> Value:
-        """As a receipt has it."""
-        results: list[Value] = [{"blob": blob.map(), "insertedAt": added} for blob, added in self.blobs]
-        end: dict[str, Value] = {} if self.cursor is None else {"cursor": self.cursor}
-        return {"size": len(results), "results": results, **end}
-
-    @classmethod
-    def read(cls, ok: Value) -> Self:
-        """What a receipt says.
-
-        Raises:
-            Malformed: it is not what space/blob/list gives.
-        """
-        fields = Fields(ok, "space/blob/list")
-        results = [Fields(one, "result") for one in fields.take_list("results", dict, many=BLOBS_LISTED_MAX)]
-        blobs = tuple((Blob.read(one, "blob"), one.take("insertedAt", str)) for one in results)
-        return cls(blobs, fields.take_if("cursor", str))
-
-
 def byte_range(value: Value) -> tuple[int, int]:
     """First and last byte of a range.
 
@@ -451,13 +339,6 @@ def _content(fields: Fields) -> bytes:
     return _digest(Fields(fields.take("content", dict), "content"))
 
 
-def _size(fields: Fields, name: str) -> int:
-    size = fields.take(name, int)
-    if not 0 <= size <= INTEGER_MAX:
-        raise Malformed(f"{name} is out of range")
-    return size
-
-
 def _await(selector: str, task: CID) -> Value:
     return {_AWAIT: [selector, task]}
 
@@ -467,20 +348,3 @@ def _awaited(fields: Fields, name: str, selector: str) -> CID:
         case [str() as said, CID() as task] if said == selector:
             return task
     raise Malformed(f"{name} does not await {selector}")
-
-
-def _url(text: str) -> str:
-    if len(text) > URL_CHARS_MAX:
-        raise Malformed("a URL is too long")
-    return text
-
-
-def _is_header(pair: tuple[object, object]) -> bool:
-    name, value = pair
-    return (
-        isinstance(name, str)
-        and isinstance(value, str)
-        and len(name) + len(value) <= _HEADER_CHARS_MAX
-        and (name + value).isascii()
-        and (name + value).isprintable()
-    )

@@ -9,6 +9,7 @@ from mst import cbor
 from mst.cbor import Value
 from mst.cid import Link
 from mst.errors import FormatError
+from mst.limits import INTEGER_MAX
 from registry.ucan.errors import Malformed
 
 T = TypeVar("T")
@@ -103,6 +104,17 @@ class Fields:
             del self._left[name]
             return None
         return self.take(name, kind)
+
+    def take_size(self, name: str) -> int:
+        """The field ``name``, a number from 0 on that fits 63 bits.
+
+        Raises:
+            Malformed: likewise, and when it is out of range.
+        """
+        size = self.take(name, int)
+        if not 0 <= size <= INTEGER_MAX:
+            raise Malformed(f"{self._what}: {name} is out of range")
+        return size
 
     def take_list(self, name: str, kind: type[T], *, many: int) -> tuple[T, ...]:
         """The field ``name``, a list of at most ``many`` values of type ``kind``."""

@@ -22,10 +22,11 @@ from gateway.node.server.schema import claims as claims_table
 from gateway.node.server.schema import indexes as indexes_table
 from mst.cid import CID
 from registry.ucan import message
-from registry.ucan.capability import Allocation, SpaceBlobRemove
+from registry.ucan.capability import SpaceBlobRemove
 from registry.ucan.delegation import Delegation, delegate
 from registry.ucan.index import NO_CONTENT, Index, Slice
 from registry.ucan.receipt import Ok
+from registry.ucan.results import Allocation
 from registry.ucan.token import Capability
 from tests.node_client import NodeClient, blob_of, mh
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.s3 import checksums, xml
+from gateway.s3 import checksums, claims, xml
 from gateway.s3.xml import CompletedPart, CreateBucketRequest, DeleteRequest
 from gateway.s3.xmltext import escape
 from tests.fuzz.fields import wire_target
@@ -17,7 +17,7 @@ def _delete_check(_: bytes, found: DeleteRequest) -> None:
     assert xml.parse_delete(f"<Delete>{rows}<Quiet>{str(found.quiet).lower()}</Quiet></Delete>".encode()) == found
 
 
-def _checksum_element(claim: checksums.Declared | None) -> str:
+def _checksum_element(claim: claims.Declared | None) -> str:
     if claim is None:
         return ""
     text = checksums.format_checksum(claim.digest or b"", claim.parts)

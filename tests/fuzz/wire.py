@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree
 
-from gateway.s3 import checksums, httpdate, listing, preconditions, ranges
+from gateway.s3 import checksums, claims, httpdate, listing, preconditions, ranges
 from gateway.s3 import metadata as object_metadata
-from gateway.s3.checksums import Declared
+from gateway.s3.claims import Declared
 from gateway.s3.errors import S3Error
 from gateway.s3.headers import Headers, fold, has_control, with_hoisted
 from gateway.s3.metadata import ObjectMetadata
@@ -100,15 +100,15 @@ def _besides(metadata: ObjectMetadata, *keys: str) -> dict[str, Any]:
 
 def _declared(data: bytes) -> Declared | None:
     headers = headers_of(data)
-    checksums.content_md5(headers)
-    checksums.requested(headers)
-    return checksums.declared(headers, PayloadMode.CHUNKED_UNSIGNED_TRAILER, composite=True)
+    claims.content_md5(headers)
+    claims.requested(headers)
+    return claims.declared(headers, PayloadMode.CHUNKED_UNSIGNED_TRAILER, composite=True)
 
 
 def _declared_check(_: bytes, found: Declared | None) -> None:
     if found is not None and found.digest is not None:
         text = checksums.format_checksum(found.digest, found.parts)
-        assert checksums.parse_checksum(found.algorithm, text, composite=found.parts is not None) == found
+        assert claims.parse_checksum(found.algorithm, text, composite=found.parts is not None) == found
 
 
 ETAG = "5d41402abc4b2a76b9719d911017c592"

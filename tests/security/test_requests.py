@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from gateway.s3.checksums import declared
 from gateway.s3.chunked import decoded_length
+from gateway.s3.claims import declared
 from gateway.s3.errors import S3Error
 from gateway.s3.headers import Headers, fold, with_hoisted
 from gateway.s3.metadata import ObjectMetadata, overrides

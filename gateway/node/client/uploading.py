@@ -20,9 +20,10 @@ from gateway.node.client.together import for_each
 from gateway.node.client.transport import Request, Transport
 from gateway.node.client.urls import http_url
 from mst.cid import CID, Link
-from registry.ucan.capability import Acceptance, Address, Allocation, Blob
+from registry.ucan.capability import Blob
 from registry.ucan.delegation import Delegation, gather
 from registry.ucan.errors import UcanError
+from registry.ucan.results import Acceptance, Address, Allocation
 
 PUTS_MAX = 8
 """Most blobs that are sent at once."""

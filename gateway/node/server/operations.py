@@ -24,14 +24,10 @@ from mst.cbor import Value
 from mst.cid import CID, Link, multihash
 from registry.ucan import archive, index
 from registry.ucan.capability import (
-    Acceptance,
-    Address,
-    Allocation,
     AssertIndex,
     Blob,
     BlobAccept,
     BlobAllocate,
-    BlobList,
     ClaimCache,
     Location,
     Retrieve,
@@ -45,6 +41,7 @@ from registry.ucan.delegation import Delegation, gather, invoke
 from registry.ucan.did import DID
 from registry.ucan.errors import UcanError
 from registry.ucan.limits import BLOBS_LISTED_MAX, INDEX_BYTES_MAX
+from registry.ucan.results import Acceptance, Address, Allocation, BlobList
 from registry.ucan.token import Capability
 from registry.ucan.v091 import UCAN_0_9_1
 from registry.ucan.validate import authorize

@@ -16,8 +16,9 @@ import pytest
 
 from mst.cid import CID
 from registry.ucan import message
-from registry.ucan.capability import Allocation, Blob, BlobAccept, SpaceBlobList, SpaceBlobRemove, capability
+from registry.ucan.capability import Blob, BlobAccept, SpaceBlobList, SpaceBlobRemove, capability
 from registry.ucan.delegation import delegate, invoke
+from registry.ucan.results import Allocation
 from registry.ucan.signing import KeySigner
 from registry.ucan.token import Capability
 from registry.ucan.v091 import UCAN_0_9_1

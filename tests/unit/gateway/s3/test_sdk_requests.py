@@ -12,7 +12,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from gateway.s3 import checksums, sigv2
+from gateway.s3 import checksums, claims, sigv2
 from gateway.s3.chunked import ChunkedDecoder
 from gateway.s3.headers import Headers, fold
 from gateway.s3.metadata import ObjectMetadata
@@ -123,7 +123,7 @@ def test_upload_over_plain_http_signs_the_payload(connect: Callable[..., tuple[A
     )
     _, headers, verified, body = seen
     assert verified.payload is PayloadMode.SIGNED
-    claim = checksums.declared(headers, verified.payload)
+    claim = claims.declared(headers, verified.payload)
     assert claim is not None
     hasher = checksums.new(claim.algorithm)
     hasher.update(body)
@@ -153,7 +153,7 @@ def test_upload_over_tls_has_a_trailer(connect: Callable[..., tuple[Any, Wire]],
     assert decoder.decoded_length == size
     received = b"".join(b"".join(decoder.feed(body[at : at + 65_537])) for at in range(0, len(body), 65_537))
     assert received == content
-    claim = checksums.declared(headers, verified.payload)
+    claim = claims.declared(headers, verified.payload)
     assert claim is not None
     assert claim.algorithm.value == algorithm
     hasher = checksums.new(claim.algorithm)
@@ -171,7 +171,7 @@ def test_multipart(connect: Callable[..., tuple[Any, Wire]]) -> None:
         ChecksumAlgorithm="CRC32",
         ChecksumType="FULL_OBJECT",
     )
-    assert checksums.requested(seen[1]) == (
+    assert claims.requested(seen[1]) == (
         checksums.Algorithm.CRC32,
         checksums.ChecksumType.FULL_OBJECT,
     )
@@ -189,7 +189,7 @@ def test_multipart(connect: Callable[..., tuple[Any, Wire]]) -> None:
         MultipartUpload={"Parts": parts},
     )
     assert parse_complete(seen[3]) == (
-        (1, "abc", checksums.Declared(checksums.Algorithm.CRC32, bytes(4))),
+        (1, "abc", claims.Declared(checksums.Algorithm.CRC32, bytes(4))),
         (2, "def", None),
     )
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.s3 import xml
-from gateway.s3.checksums import Algorithm, Declared
+from gateway.s3.checksums import Algorithm
+from gateway.s3.claims import Declared
 from gateway.s3.errors import S3Error
 from gateway.s3.xml import parse_complete, parse_create_bucket, parse_delete, parse_versioning
 

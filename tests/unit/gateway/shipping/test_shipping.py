@@ -29,7 +29,7 @@ from mst.entry import Entry
 from registry import settings
 from registry.heads import ENABLED, Bucket
 from tests.shipped import FolderRemote, reachable, read
-from tests.store_client import CLOCK_MS, SPACE_KEY, StoreClient, content_of
+from tests.store_client import CLOCK_MS, SPACE_KEY, StoreClient, content_of, open_client
 
 OpenShip: TypeAlias = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -126,10 +126,9 @@ def test_a_large_difference_comes_in_several_shipments(
     monkeypatch.setattr(gathering, "PACKS_BYTES_MAX", 200_000)
 
     async def run() -> None:
-        async with open_ship(tmp_path, FolderRemote(tmp_path / "unused"), acknowledge=None) as ship:
-            ship.remote.hook = _refuse
-            await ship.client.make("photos")
-            await asyncio.gather(*(ship.client.put("photos", b"%d" % n, content_of(n, 9_000)) for n in range(100)))
+        async with open_client(tmp_path / "data") as client:
+            await client.make("photos")
+            await asyncio.gather(*(client.put("photos", b"%d" % n, content_of(n, 9_000)) for n in range(100)))
         async with open_ship(tmp_path) as ship:
             await ship.client.delete("photos", b"not there")
             manifests = ship.read().manifests
@@ -345,11 +344,10 @@ def test_a_stop_answers_who_waits(open_ship: OpenShip, tmp_path: Path) -> None:
 
 def test_a_damaged_bucket_keeps_no_other_from_being_shipped(open_ship: OpenShip, tmp_path: Path) -> None:
     async def run() -> None:
-        async with open_ship(tmp_path, FolderRemote(tmp_path / "unused"), acknowledge=None) as ship:
-            ship.remote.hook = _refuse
-            store = ship.client.store
-            await asyncio.gather(ship.client.make("good"), ship.client.make("bad"))
-            await ship.client.put("bad", b"k", content_of("bad", 3000))
+        async with open_client(tmp_path / "data") as client:
+            store = client.store
+            await asyncio.gather(client.make("good"), client.make("bad"))
+            await client.put("bad", b"k", content_of("bad", 3000))
             entry = await store.trees.get(store.bucket("bad"), b"k")
             assert entry is not None
             _damage(store, entry.body)

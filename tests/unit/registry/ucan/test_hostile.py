@@ -19,13 +19,14 @@ from mst.block import Block
 from mst.cid import CAR, CID, DAG_CBOR, RAW, Link, multihash
 from registry.ucan import archive, car, header, index, message, query, receipt
 from registry.ucan.archive import unpadded_base64
-from registry.ucan.capability import Allocation, BlobAllocate, Location, Retrieve, arguments
+from registry.ucan.capability import BlobAllocate, Location, Retrieve, arguments
 from registry.ucan.delegation import gather
 from registry.ucan.did import DID
 from registry.ucan.errors import HeaderTooLong, Malformed, UcanError
 from registry.ucan.index import NO_CONTENT, Index, Slice
 from registry.ucan.limits import HEADER_CHARS_MAX, HEADER_MESSAGE_BYTES_MAX, INVOCATIONS_MAX, MESSAGE_BLOCKS_MAX
 from registry.ucan.receipt import Failure, Ok
+from registry.ucan.results import Allocation
 from registry.ucan.token import Capability
 from registry.ucan.v091 import UCAN_0_9_1
 from registry.ucan.wire import Fields

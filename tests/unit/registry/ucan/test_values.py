@@ -10,18 +10,11 @@ import pytest
 from mst.cid import CID, DAG_CBOR, Link
 from registry import base58
 from registry.ucan import dagjson
-from registry.ucan.capability import (
-    Acceptance,
-    Address,
-    Allocation,
-    AssertIndex,
-    Location,
-    Retrieve,
-    arguments,
-)
+from registry.ucan.capability import AssertIndex, Location, Retrieve, arguments
 from registry.ucan.delegation import delegate
 from registry.ucan.did import DID
 from registry.ucan.errors import Malformed, Untrusted
+from registry.ucan.results import Acceptance, Address, Allocation
 from registry.ucan.signing import KeySigner, sign, verify
 from registry.ucan.token import Capability, Payload
 from registry.ucan.v091 import UCAN_0_9_1

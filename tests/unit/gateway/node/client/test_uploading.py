@@ -23,9 +23,10 @@ from gateway.node.client import (
     invoking,
 )
 from gateway.node.client.uploading import PUTS_MAX
-from registry.ucan.capability import Address, AssertIndex, Blob, BlobAccept, BlobAllocate, Location, capability
+from registry.ucan.capability import AssertIndex, Blob, BlobAccept, BlobAllocate, Location, capability
 from registry.ucan.delegation import Delegation, delegate
 from registry.ucan.index import NO_CONTENT, Index, Slice
+from registry.ucan.results import Address
 from registry.ucan.signing import KeySigner
 from tests.storage_node import NOW, Handler, StorageNode
 from tests.unit.gateway.node.client.conftest import Runner, World, round_trips, source
