@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 Crash = Callable[..., dict[str, Any]]
-SWEEPS_MAX = 6
 
 
 @pytest.mark.parametrize("fault", ["kill", "torn", "eio", "enospc", "full"])
@@ -42,5 +41,4 @@ def test_faults_in_ever_new_runs(crash: Crash, fault: str, seed: int, seconds: f
     ],
 )
 def test_this_would_find(crash: Crash, bug: str, fault: str) -> None:
-    """Writers that run at once never run alike: 4 of 14 sweeps missed, on a busy machine, what the next one finds."""
-    assert any(crash("sweep", fault, "--operations", "4", seed=seed, bug=bug)["wrong"] for seed in range(SWEEPS_MAX))
+    assert crash("sweep", fault, "--operations", "4", bug=bug)["wrong"]

@@ -105,6 +105,8 @@ async def run(path: Path, say: Say, *, seed: int, writers: int, operations: int)
         for bucket in BUCKETS:
             if bucket not in {held.name for held in client.store.buckets()}:
                 await _attempt(say, next(numbers), f"{bucket}/", "bucket", client.make(bucket))
+        large = new_state(random.Random(seed), max(SIZES))  # what any dice then do, a bulk segment is written to
+        await _attempt(say, next(numbers), "a/large", large, client.put("a", b"large", content_for(large)))
         await asyncio.gather(
             *(_write(client, say, numbers, random.Random(seed * 1000 + n), n, operations) for n in range(writers)),
             _churn(client, say, numbers, operations),
