@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -122,6 +122,7 @@ class Database:
     @classmethod
     def _open(cls, path: Path, schema: Schema) -> Self:
         _create_private(path)
+        _sync_if_there(path.with_name(path.name + "-wal"))
         writer = _engine(path, "BEGIN IMMEDIATE", read_only=False)
         reader = _engine(path, "BEGIN", read_only=True)
         database = cls(path, reader, writer)
@@ -221,6 +222,12 @@ def _create_private(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _sync_if_there(wal: Path) -> None:
+    """What a killed process wrote counts from now on, read from memory: it must be on the disk as well."""
+    with suppress(FileNotFoundError), wal.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _engine(path: Path, begin: str, *, read_only: bool) -> sa.Engine:

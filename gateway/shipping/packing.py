@@ -67,11 +67,11 @@ class Outbox:
         return describe(digest.digest(), size, None if manifest is None else manifest.cid, places, None)
 
     def keep_only(self, packs: set[bytes]) -> None:
-        """Remove every file but those of the packs with these SHA-256."""
+        """Remove every file but those of the packs with these SHA-256; folders in it are nobody's here."""
         if self._path.exists():
             kept = {f"{digest.hex()}.car" for digest in packs}
             for file in self._path.iterdir():
-                if file.name not in kept:
+                if file.name not in kept and file.is_file():
                     file.unlink()
 
     def _make(self) -> None:

@@ -17,6 +17,7 @@ from gateway.store.errors import IndexUnusable
 from gateway.store.folder import PRIVATE_DIRECTORY_MODE, sync_directory
 from gateway.store.place import Place
 from gateway.store.place import pack as pack_place
+from gateway.store.shared import READERS_MAX
 
 _MAP_BYTES = 1 << 40  # address space, not disk: LMDB's file grows as it fills
 
@@ -38,7 +39,10 @@ class RemotePlaces:
             if not read_only and not path.exists():
                 path.mkdir(mode=PRIVATE_DIRECTORY_MODE)
                 sync_directory(path.parent)
-            return cls(lmdb.open(str(path), map_size=_MAP_BYTES, readonly=read_only, mode=0o600, readahead=False))
+            env = lmdb.open(
+                str(path), map_size=_MAP_BYTES, readonly=read_only, mode=0o600, max_readers=READERS_MAX, readahead=False
+            )
+            return cls(env)
         except (lmdb.Error, OSError) as error:
             raise IndexUnusable(f"cannot open the locations on the storage node {path}: {error}") from error
 
@@ -68,6 +72,7 @@ class RemotePlaces:
             for digest, offset, length in blocks
         )
         try:
+            self._env.reader_check()  # a process that was killed while it read keeps pages from being used again
             with self._env.begin(write=True) as txn:
                 txn.cursor().putmulti(rows)
         except lmdb.Error as error:

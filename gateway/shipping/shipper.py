@@ -47,6 +47,9 @@ AHEAD_BYTES: Final = 64 << 20
 AHEAD_SHARDS: Final = 4
 """How many shards are sent ahead between two looks."""
 
+_PASSING: Final = (RemoteError, StoreError, RegistryError, OSError)
+"""What goes wrong in one attempt and may go right in the next."""
+
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
@@ -176,7 +179,7 @@ class Shipper:
                 if await work():
                     return
                 failures = 0
-            except (RemoteError, StoreError, RegistryError) as error:
+            except _PASSING as error:
                 longest = min(BACKOFF_SECONDS * 2**failures, BACKOFF_SECONDS_MAX)
                 failures += 1
                 if time.monotonic() - said >= REMIND_SECONDS:
@@ -237,7 +240,7 @@ class Shipper:
                     await self._ledger.insert(await self._in_thread(self._seal_ahead))
                 for shard in await asyncio.to_thread(self._ledger.ahead, AHEAD_SHARDS):
                     await self._sender.upload([shard])
-            except (RemoteError, StoreError, RegistryError) as error:
+            except _PASSING as error:
                 log.debug("nothing is sent ahead for now", reason=str(error))
 
     def _seal_ahead(self) -> list[Shard]:

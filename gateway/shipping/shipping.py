@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
@@ -106,8 +105,7 @@ class Shipping:
         if self._first is not None:
             self._first.close()
         self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.gather(self._task, return_exceptions=True)
         self.places.close()
 
 

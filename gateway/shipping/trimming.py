@@ -69,6 +69,8 @@ class Trimmer:
             StoreError, RegistryError, FormatError, OSError: it could not be found out what may go, or not be dropped;
                 nothing is lost.
         """
+        for number in sorted(self._store.index.forgotten & self._store.segments.numbers):  # a round that failed left it
+            await self._remove(number)
         cached = 0 if self._cache is None else await asyncio.to_thread(self._cache.size_bytes)
         excess = self._segment_bytes() + min(cached, int(self._bytes_max * CACHE_SHARE)) - self._bytes_max
         if excess > 0:
@@ -84,12 +86,15 @@ class Trimmer:
             return
         forgotten = (await committer.submit(DropSegments(frozenset(chosen)))).value
         for number in sorted(forgotten):
-            await asyncio.to_thread(remove_forgotten, self._store.segments, self._store.index, number)
+            await self._remove(number)
         log.info("dropped segments that the storage node has", segments=sorted(forgotten))
+
+    async def _remove(self, number: int) -> None:
+        await asyncio.to_thread(remove_forgotten, self._store.segments, self._store.index, number)
 
     def _choose(self, buckets: tuple[Bucket, ...], excess: int) -> list[int]:
         """Segments that may go, the oldest first, until they have ``excess`` bytes."""
-        segments, index = self._store.segments, self._store.index
+        segments = self._store.segments
         needed = self._needed(buckets)
         chosen: list[int] = []
         for segment in self._segments():
@@ -97,7 +102,7 @@ class Trimmer:
                 break
             number = segment.number
             size = segment.file_bytes
-            if segment.poisoned or number in needed or number in index.forgotten or size <= len(car.HEADER):
+            if segment.poisoned or number in needed or size <= len(car.HEADER):
                 continue
             if segments.is_bulk(number) and not self._may_go(number):
                 continue

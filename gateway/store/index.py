@@ -17,7 +17,7 @@ import lmdb
 
 from gateway.store.errors import IndexUnusable, StoreFull
 from gateway.store.place import Place
-from gateway.store.shared import SharedState
+from gateway.store.shared import READERS_MAX, SharedState
 from mst.cid import CID
 
 RECENT_BLOCKS_MAX = 32_768
@@ -203,6 +203,7 @@ class BlockIndex:
             self._flush_lock.release()
 
     def _write(self, places: dict[bytes, Place], ends: dict[int, int], chain: Chain) -> None:
+        self._env.reader_check()  # a process that was killed while it read keeps pages from being used again
         with self._env.begin(write=True) as txn:
             # Sorted: neighbouring keys share pages.
             rows = [(digest, places[digest].pack()) for digest in sorted(places)]
@@ -216,8 +217,9 @@ class BlockIndex:
 def _open(path: Path, *, read_only: bool) -> lmdb.Environment:
     try:
         env = lmdb.open(
-            str(path), map_size=_MAP_BYTES, max_dbs=len(_DATABASES), readonly=read_only, mode=0o600, readahead=False
-        )
+            str(path), map_size=_MAP_BYTES, max_dbs=len(_DATABASES), readonly=read_only, mode=0o600,
+            max_readers=READERS_MAX, readahead=False,
+        )  # fmt: skip
     except (lmdb.Error, OSError) as error:
         advice = (
             "start the server once, it makes the index anew"

@@ -42,9 +42,10 @@ from gateway.store.mutations import (
 from gateway.store.nodes import NodeCache
 from mst import tree, version
 from mst.block import Block
-from mst.cid import CID
+from mst.cid import CID, DAG_PB
 from mst.errors import FormatError
 from mst.layer import TreeParams
+from mst.unixfs import decode_file_node
 from registry.heads import Bucket, HeadMove, ShippedHead
 from registry.space import SpaceKey
 
@@ -198,10 +199,17 @@ class Preparer:
     def _can_be_had(self, put: Put) -> bool:
         brought = {block.cid for block in put.blocks}
         meta = version.object_meta(put.entry)
-        for cid in {put.entry.body} | ({meta} if isinstance(meta, CID) else set()):
-            if cid not in brought and not self._is_stored(cid) and not self._blocks.can_be_had(cid):
-                return False
-        return True
+        needed = {put.entry.body} | ({meta} if isinstance(meta, CID) else set())
+        return all(self._has(cid) for cid in needed - brought)
+
+    def _has(self, cid: CID) -> bool:
+        """Whether the block can be had, and the nodes below it: those of one file may lie in several log segments."""
+        if not self._is_stored(cid):
+            return self._blocks.can_be_had(cid)  # a storage node has nothing without what it needs
+        if cid.codec != DAG_PB:
+            return True
+        links = decode_file_node(self._blocks.read(cid)).links
+        return all(self._has(link.cid) for link in links if link.cid.codec == DAG_PB)
 
     def _is_stored(self, cid: CID) -> bool:
         """Whether a segment holds the block and its bytes are right; then it must not be dropped now."""

@@ -1,6 +1,7 @@
 """What happens to the segments at start: newer batches are indexed, torn tails cut, damage reported.
 
-Each segment is scanned from where the index knows it; a batch counts only if every byte of it agrees.  What follows
+Each segment is scanned from where the index knows it, as the disk has it and not as the kernel remembers it; a batch
+counts only if every byte of it agrees.  What follows
 the last whole batch is a torn tail, the normal trace of a crash or of a failed write, and is cut off.  If a whole
 batch follows the bad bytes, they are a torn middle: nothing is cut, the damage is reported, and the batches behind it
 keep serving.  A tail that a head needs, a segment that is gone, and one shorter than the index knows it are damage too.
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from gateway.store.folder import SegmentKind
+from gateway.store.folder import SegmentKind, sync_directory
 from gateway.store.index import BlockIndex, Chain
 from gateway.store.segment import Segment, SegmentBytes
 from gateway.store.segments import Segments
@@ -59,6 +60,10 @@ def recover(
 
     Returns:
         One finding per segment that had anything new, torn, damaged or missing.
+
+    Raises:
+        StoreReadOnly: what is new cannot be made durable, or a tail not be cut.
+        BlockCorrupt: the disk fails.
     """
     findings = []
     if repair:  # beside a process that writes, the index may know newer segments than were there to be opened
@@ -76,6 +81,8 @@ def recover(
             if segment.size > max(indexed, len(car.HEADER)):
                 if progress:
                     progress(segment)
+                if repair:
+                    segment.settle()
                 found.append((segment, _index_segment(segment, index, is_log=kind == "log")))
             elif repair:  # likewise
                 findings += _check_known(segment, indexed)
@@ -117,12 +124,12 @@ def _check_known(segment: Segment, indexed: int) -> list[Finding]:
 
 
 def _complete_header(segment: Segment) -> None:
-    """A process may have ended between creating the file and writing its header; no batch was ever in it."""
-    if segment.size == len(car.HEADER) and segment.read(0, segment.size) == car.HEADER:
-        return
-    segment.truncate(0)
-    segment.append([car.HEADER])
+    """A process may have ended anywhere in `Segment.create`; no batch was ever in the file."""
+    if segment.size != len(car.HEADER) or segment.read(0, segment.size) != car.HEADER:
+        segment.truncate(0)
+        segment.append([car.HEADER])
     segment.sync()
+    sync_directory(segment.path.parent)
 
 
 def _settle_tail(segment: Segment, finding: Finding, answered_for: bool) -> Finding:

@@ -100,6 +100,18 @@ class Segment:
             self.poisoned = True
             raise StoreReadOnly(f"cannot sync {self.path.name}: {error.strerror}") from error
 
+    def settle(self) -> None:
+        """Have the disk and the file agree: what is read from now on is durable, or was never written.
+
+        A process that was killed, or whose sync failed, leaves bytes that are read from memory and may be on no disk.
+
+        Raises:
+            StoreReadOnly: the sync failed; the next start finds what the disk has.
+        """
+        self.sync()
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def truncate(self, size: int) -> None:
         """Drop everything behind ``size``.
 
@@ -119,13 +131,21 @@ class Segment:
         Raises:
             BlockCorrupt: the disk fails, or the file ends early.
         """
-        try:
-            data = os.pread(self.fd, length, offset)
-        except OSError as error:
-            raise BlockCorrupt(f"cannot read {self.path.name} at {offset}: {error.strerror}") from error
+        data = self.read_upto(offset, length)
         if len(data) != length:
             raise BlockCorrupt(f"{self.path.name} ends before {offset + length}")
         return data
+
+    def read_upto(self, offset: int, length: int) -> bytes:
+        """`read`, and less where the file ends.
+
+        Raises:
+            BlockCorrupt: the disk fails.
+        """
+        try:
+            return os.pread(self.fd, length, offset)
+        except OSError as error:
+            raise BlockCorrupt(f"cannot read {self.path.name} at {offset}: {error.strerror}") from error
 
     def in_memory(self, offset: int, length: int) -> bool:
         """Whether the bytes there seem to be in the kernel's memory: their first and last page are."""
@@ -169,7 +189,7 @@ class SegmentBytes:
 
     def __getitem__(self, part: slice) -> bytes:
         start, stop, _ = part.indices(self._size)
-        return os.pread(self._segment.fd, max(stop - start, 0), start)
+        return self._segment.read_upto(start, max(stop - start, 0))
 
 
 def _failure(what: str, error: OSError) -> StoreError:

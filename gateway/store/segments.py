@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import suppress
 
 from gateway.store.errors import BlockMissing
 from gateway.store.folder import DataFolder, SegmentKind, sync_directory
@@ -33,7 +34,8 @@ class Segments:
             if match:
                 kind: SegmentKind = "log" if match[1] == "log" else "bulk"
                 number = int(match[2])
-                self._by_number[number] = (kind, Segment.open(number, file, read_only=read_only))
+                with suppress(FileNotFoundError):  # its owner has just deleted it
+                    self._by_number[number] = (kind, Segment.open(number, file, read_only=read_only))
                 self._newest = max(self._newest, number)
 
     @property
@@ -128,7 +130,7 @@ class Segments:
                 return self._by_number[number]
             for kind in _KINDS if self._read_only else ():
                 path = self._folder.segment(number, kind)
-                if path.exists():
+                with suppress(FileNotFoundError):
                     found = self._by_number[number] = (kind, Segment.open(number, path, read_only=True))
                     return found
         raise BlockMissing(f"segment {number} is gone")

@@ -160,6 +160,7 @@ class Store:
         Raises:
             DatabaseError: the registry cannot be opened safely.
             IndexUnusable: the block index is damaged.
+            StoreReadOnly, BlockCorrupt: the disk fails where recovery looks.
         """
         with ExitStack() as opened:
             database = opened.enter_context(closing(Database.open(folder.registry)))

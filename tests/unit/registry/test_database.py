@@ -353,6 +353,25 @@ def test_reads_beside_a_live_server_and_after_it_was_killed(path: Path, tmp_path
     _assert_readable(path)
 
 
+def test_what_a_killed_process_had_not_synced_is_synced_before_it_counts(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database.open(path)
+    with database.write() as connection:
+        state.put(connection, "a", b"1")
+    left = tmp_path / "left"
+    left.mkdir()
+    for file in path.parent.glob("registry.db*"):
+        shutil.copy(file, left)
+    database.close()
+    wal = (left / "registry.db-wal").stat().st_ino
+    synced: list[int] = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino) or sync(fd))
+    with closing(Database.open(left / "registry.db")):
+        assert synced == [wal]
+
+
 def test_reads_a_stopped_folder(path: Path) -> None:
     database = Database.open(path)
     with database.write() as connection:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, closing
@@ -16,6 +18,7 @@ import pytest
 
 from gateway.shipping import gathering, slicing
 from gateway.shipping.distance import Distance, distances
+from gateway.shipping.packing import Outbox
 from gateway.shipping.places import RemotePlaces
 from gateway.shipping.remote import RemoteError
 from gateway.shipping.shipper import ShipSettings
@@ -360,6 +363,56 @@ def test_a_damaged_bucket_keeps_no_other_from_being_shipped(open_ship: OpenShip,
             assert not bad.done()
         with pytest.raises(NotShipped):
             await bad
+
+    asyncio.run(run())
+
+
+def test_a_disk_that_fails_for_a_while_ends_nothing(
+    open_ship: OpenShip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data" / "outbox" / "lost+found").mkdir(parents=True)
+    read = os.pread
+
+    async def run() -> None:
+        async with open_ship(tmp_path) as ship:
+            await asyncio.gather(ship.client.make("good"), ship.client.make("bad"))
+            put = await ship.client.entry(content_of("large", 1_500_000))
+            failing = {segment.fd for segment in ship.client.store.segments.of_kind("bulk")}
+
+            def fail(fd: int, *what: int) -> bytes:
+                if fd in failing:
+                    raise OSError(errno.EIO, "Input/output error")
+                return read(fd, *what)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "pread", fail)
+                bad = asyncio.ensure_future(ship.client.store.committer.submit(Put("bad", b"k", put.entry, put.blocks)))
+                for n in range(3):
+                    await ship.client.put("good", b"k", b"content %d" % n)
+                    assert ship.read().commit("good").sequence == n + 2
+                assert not bad.done()
+            await ship.client.put("good", b"k", b"and again")
+            await bad
+            assert ship.read().commit("bad").objects == 1
+
+    asyncio.run(run())
+
+
+def test_an_attempt_that_fails_in_an_unforeseen_way_is_repeated(
+    open_ship: OpenShip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, failures = Outbox.keep_only, [OSError(errno.EIO, "Input/output error")] * 3
+
+    def fail_at_first(*what: Any) -> None:
+        if failures:
+            raise failures.pop()
+        whole(*what)
+
+    async def run() -> None:
+        async with open_ship(tmp_path) as ship:
+            monkeypatch.setattr(Outbox, "keep_only", fail_at_first)
+            await ship.client.make("photos")
+            assert ship.read().heads.keys() == {"photos"}
 
     asyncio.run(run())
 

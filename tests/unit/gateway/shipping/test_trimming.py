@@ -7,22 +7,28 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from hashlib import md5
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
+from gateway.shipping.remote import RemoteError
 from gateway.shipping.trimming import Trimmer
 from gateway.store.cache import BlockCache
 from gateway.store.errors import BlockMissing, StoreFull
 from gateway.store.folder import DataFolder
 from gateway.store.index import BlockIndex
 from gateway.store.mutations import DropSegments, Put, Survey
+from gateway.store.recovery import remove_forgotten
 from gateway.store.segments import Segments
 from gateway.store.store import StoreSettings
+from mst.cid import CID
+from mst.entry import Entry
+from mst.unixfs import FileBuilder
 from tests.memory_remote import forget_nodes
 from tests.shipped import FolderBlocks
-from tests.store_client import StoreClient, content_of, open_client
+from tests.store_client import CLOCK_MS, StoreClient, content_of, open_client
 
 OpenShip: TypeAlias = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -183,6 +189,59 @@ def test_what_is_needed_again_stays(open_ship: OpenShip, tmp_path: Path) -> None
     asyncio.run(run())
 
 
+def test_a_copy_keeps_the_nodes_that_its_file_shares(open_ship: OpenShip, tmp_path: Path) -> None:
+    """Two completed uploads have a node in common, which is written once, and both are gone when one is copied."""
+    settings = StoreSettings(segment_bytes=3_000, inline_body_bytes=2_000, threads=4)
+
+    async def run() -> None:
+        async with _trimmed(open_ship, tmp_path, settings=settings, acknowledge=None) as (ship, _, _):
+            ship.remote.hook = _refuse
+            client = ship.client
+            committer = client.store.own_committer
+            await client.make("b")
+            contents = [content_of(n, 1_000) for n in range(4)]
+            leaves = [await _uploaded(client, content) for content in contents]
+            for key, last in ((b"first", 2), (b"second", 3)):
+                builder = FileBuilder(width=2)
+                inner = [block for n in (0, 1, last) for block in builder.add_leaf(leaves[n], 1_000)]
+                root, rest = builder.finish()
+                content = contents[0] + contents[1] + contents[last]
+                entry = Entry(root, 3_000, CLOCK_MS, md5(content).digest(), None)
+                await committer.submit(Put("b", key, entry, (*inner, *rest)))
+                await _fill_segments(client)
+            await client.delete("b", b"first")
+            await client.delete("b", b"second")
+            await _fill_segments(client)
+            numbers = frozenset(segment.number for segment in client.store.segments.of_kind("log"))
+            await committer.submit(Survey())
+            await committer.submit(Put("b", b"copy", entry))
+            dropped = (await committer.submit(DropSegments(numbers))).value
+            assert dropped
+            for number in dropped:
+                remove_forgotten(client.store.segments, client.store.index, number)
+            forget_nodes(client.store)
+            assert await client.read("b", b"copy") == content
+
+    asyncio.run(run())
+
+
+async def _uploaded(client: StoreClient, content: bytes) -> CID:
+    """The leaf of a part of an upload."""
+    writer = client.store.new_body(part=True)
+    await writer.write(content)
+    (leaf,) = (await writer.finish()).leaves
+    return leaf[0]
+
+
+def _refuse(step: str) -> None:
+    raise RemoteError(step)
+
+
+async def _fill_segments(client: StoreClient) -> None:
+    for n in range(8):
+        await client.put("b", b"filler", content_of(n, 900))
+
+
 def test_what_was_written_meanwhile_stays(open_ship: OpenShip, tmp_path: Path) -> None:
     async def run() -> None:
         async with _trimmed(open_ship, tmp_path) as (ship, _, _):
@@ -263,6 +322,29 @@ def test_whatever_ends_it_nothing_is_missed(
             }
             assert await _contents(ship.client) == CONTENTS
             await trimmer.trim()
+            assert await _contents(ship.client) == CONTENTS
+
+    asyncio.run(run())
+
+
+def test_a_round_that_failed_is_finished_by_the_next(
+    open_ship: OpenShip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise StoreFull("cannot write to the block index")
+
+    async def run() -> None:
+        async with _trimmed(open_ship, tmp_path, settings=SMALL_SEGMENTS) as (ship, trimmer, _):
+            await _fill(ship.client)
+            segments, index = ship.client.store.segments, ship.client.store.index
+            with monkeypatch.context() as patch:
+                patch.setattr(BlockIndex, "clean", full)
+                with pytest.raises(StoreFull):
+                    await trimmer.trim()
+            left = index.forgotten & segments.numbers
+            assert left
+            await Trimmer(ship.client.store, ship.shipping.places, None, 1 << 40).trim()
+            assert not left & segments.numbers
             assert await _contents(ship.client) == CONTENTS
 
     asyncio.run(run())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from hashlib import sha256
 from pathlib import Path
@@ -123,6 +125,28 @@ def test_readers_never_miss_what_is_on_the_move(index: BlockIndex) -> None:
     for reader in readers:
         reader.join()
     assert missing == []
+
+
+def test_a_reader_that_was_killed_is_forgotten(index: BlockIndex) -> None:
+    """Otherwise the pages that it saw are never used again, and the file grows with every move."""
+    script = (
+        "import sys, time, lmdb\n"
+        "env = lmdb.open(sys.argv[1], readonly=True, max_dbs=3)\n"
+        "txn = env.begin(); print('reading', flush=True); time.sleep(60)\n"
+    )
+    reader = subprocess.Popen([sys.executable, "-c", script, index._env.path()], stdout=subprocess.PIPE)
+    with reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == b"reading\n"
+        reader.kill()
+    index.add(1, _places(0, 5), 700)
+    index.flush()
+    assert index._env.reader_check() == 0
+
+
+def test_many_read_at_once(index: BlockIndex) -> None:
+    """All threads of all workers may be looking something up."""
+    assert index._env.info()["max_readers"] >= 1024
 
 
 @pytest.mark.parametrize("error", [lmdb.MapFullError, lmdb.DiskError, lmdb.Error])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,11 +13,12 @@ from typing import NamedTuple
 import pytest
 
 from gateway.store.bulk import BulkPool, OwnedBulk
-from gateway.store.errors import StoreError
+from gateway.store.errors import BlockCorrupt, StoreError
 from gateway.store.folder import DataFolder
 from gateway.store.index import BlockIndex
 from gateway.store.log import CommitLog
 from gateway.store.recovery import Finding, recover
+from gateway.store.segment import Segment
 from gateway.store.segments import Segments
 from mst import car
 from mst.block import Block
@@ -115,6 +118,65 @@ def test_a_kill_loses_nothing_that_was_synced(path: Path) -> None:
         opened.upload(5)
     with _start(path) as opened:
         assert all(opened.holds(batch) for batch in range(6))
+
+
+def test_what_a_killed_process_had_not_synced_is_synced_before_it_counts(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later upload of the same bytes is answered without writing them: the power may be cut then."""
+    with _start(path) as opened:
+        opened.append(0)
+        synced = (path / "segments" / LOG).stat().st_size
+        with monkeypatch.context() as patch:
+            patch.setattr(Segment, "sync", _killed)
+            with pytest.raises(_Killed):
+                opened.append(1)
+        assert (path / "segments" / LOG).stat().st_size > synced
+
+    steps: list[str] = []
+    sync, advise, read = os.fdatasync, os.posix_fadvise, os.pread
+    monkeypatch.setattr(os, "fdatasync", lambda fd: steps.append("sync") or sync(fd))
+    monkeypatch.setattr(os, "posix_fadvise", lambda *what: steps.append("forget what is in memory") or advise(*what))
+    monkeypatch.setattr(os, "pread", lambda *what: steps.append("read") or read(*what))
+    with _start(path) as opened:
+        assert opened.holds(1)
+    assert steps[:3] == ["sync", "forget what is in memory", "read"]
+
+
+class _Killed(BaseException):
+    pass
+
+
+def _killed(_: Segment) -> None:
+    raise _Killed
+
+
+@pytest.mark.parametrize("kind", ["log", "bulk"])
+def test_a_segment_whose_name_was_not_synced(path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """A process was killed between the file's header and its folder: before anything is in it, both are durable."""
+    with _start(path):
+        (path / "segments" / f"{kind}-00000001.car").write_bytes(car.HEADER)
+    synced: list[int] = []
+    fsync, fdatasync = os.fsync, os.fdatasync
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino) or fsync(fd))
+    monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append(os.fstat(fd).st_ino) or fdatasync(fd))
+    with _start(path):
+        file = path / "segments" / f"{kind}-00000001.car"
+        assert synced[:2] == [file.stat().st_ino, file.parent.stat().st_ino]
+
+
+def test_a_disk_that_fails_while_it_is_looked_through(
+    path: Path, log_of_three: tuple[Path, bytes, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", fail)
+        with pytest.raises(BlockCorrupt, match=f"cannot read {LOG} at"), _start(path):
+            pass
+    with _start(path) as opened:
+        assert all(opened.holds(batch) for batch in range(3))
 
 
 def test_an_index_that_was_deleted_is_made_anew(path: Path) -> None:
