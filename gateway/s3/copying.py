@@ -16,7 +16,7 @@ from gateway.s3.httpdate import format_iso
 from gateway.s3.metadata import ObjectMetadata
 from gateway.s3.preconditions import check_copy_source, write_check
 from gateway.s3.target import CopySource, parse_copy_source
-from gateway.s3.versions import parse_version, read_headers, refuse_version_id, write_headers
+from gateway.s3.versions import HEADER, format_version, parse_version, read_headers, refuse_version_id
 from gateway.s3.xmltext import DECLARATION, NAMESPACE
 from gateway.store.mutations import Put
 from mst.entry import Entry
@@ -63,7 +63,7 @@ async def find_source(call: Call) -> Source:
             "InvalidRequest",
             "The source of a copy request may not specifically refer to a delete marker by version id.",
         )
-    check_copy_source(call.headers, entry.etag_text, entry.mtime_ms)
+    check_copy_source(call.headers, entry.etag_text, entry.mtime_ms, call.front.clock_ms())
     return Source(named, entry, read_headers(bucket, entry, "x-amz-copy-source-version-id"))
 
 
@@ -117,8 +117,12 @@ async def copy_object(call: Call) -> web.Response:
         f"<Checksum{algorithm.value}>{text}</Checksum{algorithm.value}>"
         for algorithm, text in metadata.checksums.items()
     )
+    if sums:
+        sums += f"<ChecksumType>{metadata.checksum_type.value}</ChecksumType>"
+    # Unlike PutObject it names the null version too, as S3 does.
+    made = {} if done.version is None else {HEADER: format_version(done.version)}
     return call.xml(
         f'{DECLARATION}<CopyObjectResult xmlns="{NAMESPACE}"><LastModified>{format_iso(copy.mtime_ms)}</LastModified>'
         f"<ETag>&quot;{copy.etag_text}&quot;</ETag>{sums}</CopyObjectResult>",
-        {"x-ms3t-cid": str(copy.body)} | source_headers | write_headers(done.version) | state_headers(done.bucket),
+        {"x-ms3t-cid": str(copy.body)} | source_headers | made | state_headers(done.bucket),
     )

@@ -21,7 +21,6 @@ _SINGLE: Final = frozenset(
     {
         "authorization",
         "content-disposition",
-        "content-encoding",
         "content-language",
         "content-length",
         "content-md5",
@@ -108,25 +107,30 @@ def has_control(text: str) -> bool:
     return any((c < " " and c != "\t") or c == "\x7f" for c in text)
 
 
+def is_hoisted(parameter: str) -> bool:
+    """Whether a query parameter of a presigned URL counts as a header."""
+    name = parameter.lower()
+    return name.startswith(_AMZ) and name not in _AUTH_PARAMETERS
+
+
 def with_hoisted(headers: Headers, query: Mapping[str, str]) -> Headers:
     """Return ``headers`` plus the ``x-amz-*`` headers that a presigned URL carries in its query.
 
     The JavaScript and Go SDKs move headers such as ``x-amz-meta-*`` and ``x-amz-checksum-*`` into
-    the query when they presign; the query is signed whole, so these count as headers. Call it only
-    for a request whose query string was verified.
+    the query when they presign, boto3 does it with signature version 2; they are signed, so these
+    count as headers. Carry out only a request whose signature covers them.
 
     Raises:
-        S3Error: ``InvalidArgument`` when a header is given in both places or twice.
+        S3Error: ``InvalidArgument`` when a header has two values.
     """
     merged = dict(headers)
     for parameter, value in query.items():
-        name = parameter.lower()
-        if not name.startswith(_AMZ) or name in _AUTH_PARAMETERS:
+        if not is_hoisted(parameter):
             continue
+        name = parameter.lower()
         _check_name(name)
-        if name in merged:
-            raise S3Error("InvalidArgument", "A header was given more than once.", ArgumentName=name)
         if has_control(value):
             raise S3Error("InvalidArgument", "A header value has a control character.", ArgumentName=name)
-        merged[name] = value.strip(" \t")
+        if merged.setdefault(name, value.strip(" \t")) != value.strip(" \t"):
+            raise S3Error("InvalidArgument", "A header was given more than once.", ArgumentName=name)
     return Headers(merged)

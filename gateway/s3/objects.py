@@ -89,7 +89,7 @@ async def _prepare(call: Call) -> tuple[Entry, dict[str, str], ByteRange | None]
         S3Error: PreconditionFailed, NotModified, and what `find_object` and `_choose` raise.
     """
     entry, version_headers = await find_object(call)
-    check_read(call.headers, entry.etag_text, entry.mtime_ms)
+    check_read(call.headers, entry.etag_text, entry.mtime_ms, call.front.clock_ms())
     metadata = ObjectMetadata(await call.front.store.trees.meta(entry))
     headers = identity_headers(entry) | version_headers | metadata.response_headers()
     if call.target.query:
@@ -100,7 +100,7 @@ async def _prepare(call: Call) -> tuple[Entry, dict[str, str], ByteRange | None]
     if "partNumber" in call.target.query and metadata.parts:
         headers["x-amz-mp-parts-count"] = str(len(metadata.parts))
     if call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
-        headers |= _checksum_headers(call, entry, metadata, chosen)
+        headers |= _checksum_headers(entry, metadata, chosen)
     return entry, headers, chosen
 
 
@@ -108,15 +108,14 @@ def _status(headers: Mapping[str, str]) -> int:
     return 206 if "Content-Range" in headers else 200
 
 
-def _checksum_headers(call: Call, entry: Entry, metadata: ObjectMetadata, chosen: ByteRange | None) -> dict[str, str]:
+def _checksum_headers(entry: Entry, metadata: ObjectMetadata, chosen: ByteRange | None) -> dict[str, str]:
     """What is known of the bytes that will be sent: of the object, or of exactly one of its parts."""
     if chosen is None:
         return metadata.checksum_headers()
     if metadata.part_checksums:
         place = place_of(chosen, metadata.parts)
         return {} if place is None else metadata.checksum_headers(place)
-    whole_part = "partNumber" in call.target.query and chosen == (0, entry.size)
-    return metadata.checksum_headers() if whole_part else {}
+    return metadata.checksum_headers() if chosen == (0, entry.size) else {}
 
 
 def _choose(call: Call, entry: Entry, metadata: ObjectMetadata) -> ByteRange | None:

@@ -40,14 +40,14 @@ def after_prefix(prefix: bytes) -> bytes:
 def start_after(marker: bytes, prefix: bytes, delimiter: bytes) -> bytes:
     """Where a listing begins that is to come after ``marker``.
 
-    A marker that is itself a common prefix stands for its whole group.
+    A marker that is a common prefix, or a key below one, stands for the whole group, as in S3.
     """
     if not marker:
         return prefix
     if delimiter and marker.startswith(prefix):
         cut = marker.find(delimiter, len(prefix))
-        if cut >= 0 and cut + len(delimiter) == len(marker):
-            return after_prefix(marker)
+        if cut >= 0:
+            return after_prefix(marker[: cut + len(delimiter)])
     return max(after_key(marker), prefix)
 
 

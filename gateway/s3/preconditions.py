@@ -19,7 +19,7 @@ from mst.entry import Entry
 _COPY_PREFIX: Final = "x-amz-copy-source-"
 
 
-def check_read(headers: Headers, etag: str, modified_ms: int) -> None:
+def check_read(headers: Headers, etag: str, modified_ms: int, now_ms: int) -> None:
     """Decide whether a read may go on.
 
     Args:
@@ -27,11 +27,12 @@ def check_read(headers: Headers, etag: str, modified_ms: int) -> None:
         etag: the object's entity tag, without quotes.
         modified_ms: its modification time, Unix milliseconds; compared at a resolution of a second,
             the only one a client has seen.
+        now_ms: the time, likewise: a client whose clock is ahead would never see a change (RFC 9110 13.1.3).
 
     Raises:
         S3Error: ``PreconditionFailed``; ``NotModified``, which carries the headers of a 304.
     """
-    failed = _failed(headers, "", etag, modified_ms)
+    failed = _failed(headers, "", etag, modified_ms, now_ms)
     if failed in ("If-None-Match", "If-Modified-Since"):
         raise S3Error("NotModified").with_headers(
             {"ETag": f'"{etag}"', "Last-Modified": format_http(modified_ms // 1000)}
@@ -40,13 +41,13 @@ def check_read(headers: Headers, etag: str, modified_ms: int) -> None:
         raise S3Error("PreconditionFailed", Condition=failed)
 
 
-def check_copy_source(headers: Headers, etag: str, modified_ms: int) -> None:
-    """Decide by the ``x-amz-copy-source-if-*`` headers whether a copy may go on.
+def check_copy_source(headers: Headers, etag: str, modified_ms: int, now_ms: int) -> None:
+    """Decide by the ``x-amz-copy-source-if-*`` headers whether a copy may go on, as `check_read`.
 
     Raises:
         S3Error: ``PreconditionFailed``, whichever of them does not hold.
     """
-    failed = _failed(headers, _COPY_PREFIX, etag, modified_ms)
+    failed = _failed(headers, _COPY_PREFIX, etag, modified_ms, now_ms)
     if failed is not None:
         raise S3Error("PreconditionFailed", Condition=f"{_COPY_PREFIX}{failed}")
 
@@ -100,11 +101,11 @@ def _must_be_absent(entry: Entry | None) -> None:
         raise S3Error("PreconditionFailed", Condition="If-None-Match")
 
 
-def _failed(headers: Headers, prefix: str, etag: str, modified_ms: int) -> str | None:
+def _failed(headers: Headers, prefix: str, etag: str, modified_ms: int, now_ms: int) -> str | None:
     """Return the first condition that does not hold, in the order of RFC 9110 13.2.2, or None.
 
     The two that compare times count only where their entity-tag counterpart is absent, and only
-    if their value is a date.
+    if their value is a date, for If-Modified-Since one that is not in the future.
     """
     modified = modified_ms // 1000
     if_match = headers.get(f"{prefix}if-match")
@@ -121,7 +122,7 @@ def _failed(headers: Headers, prefix: str, etag: str, modified_ms: int) -> str |
             return "If-None-Match"
     else:
         date = parse_http(headers.get(f"{prefix}if-modified-since", ""))
-        if date is not None and modified <= date:
+        if date is not None and modified <= date <= now_ms // 1000:
             return "If-Modified-Since"
     return None
 

@@ -1,8 +1,9 @@
 """AWS Signature Version 2 in presigned URLs, and nowhere else.
 
 Version 1 of the aws CLI, and boto3 unless told otherwise, still presign with it in us-east-1.  Everything such a
-request says is under the signature or refused: all ``x-amz-*`` headers are signed, and the query parameters that are
-not are refused unless they are known to change nothing.
+request says is under the signature or refused: all ``x-amz-*`` headers are signed, those that boto3 writes into the
+query too, and the query parameters that are not are refused unless they are known to change nothing, or to choose no
+more than what the URL shows without them.
 
 Specification: "Signing and authenticating REST requests (AWS signature version 2)", Amazon S3 User Guide.
 """
@@ -13,7 +14,7 @@ import base64
 import hmac
 
 from gateway.s3.errors import S3Error
-from gateway.s3.headers import Headers
+from gateway.s3.headers import Headers, is_hoisted, with_hoisted
 from gateway.s3.httpdate import format_basic
 from gateway.s3.sigv4 import Lookup, PayloadMode, Verified
 from gateway.s3.sigv4.verified import SigningKey
@@ -30,6 +31,13 @@ _SIGNED_PARAMETERS = frozenset(
 )  # fmt: skip
 # botocore repeats two signed headers in the query, where nobody obeys them.
 _HARMLESS_PARAMETERS = frozenset({"x-id", "content-md5", "content-type"})
+_OF_LISTINGS = frozenset(
+    {
+        "continuation-token", "delimiter", "encoding-type", "fetch-owner", "key-marker", "list-type", "marker",
+        "max-keys", "max-parts", "max-uploads", "part-number-marker", "prefix", "start-after", "upload-id-marker",
+        "version-id-marker",
+    }
+)  # fmt: skip
 _EXPIRES_DIGITS_MAX = 12
 _DECOY_SECRET = "there is no such access key"
 
@@ -51,10 +59,11 @@ def verify(method: str, target: Target, headers: Headers, now: float, lookup: Lo
 
     Raises:
         S3Error: AccessDenied for an expired or incomplete URL or unsigned parameters, InvalidAccessKeyId,
-            SignatureDoesNotMatch.
+            SignatureDoesNotMatch; InvalidArgument for a header that the query has another value for.
     """
     query = target.query
-    unknown = query.keys() - _PARAMETERS - _SIGNED_PARAMETERS - _HARMLESS_PARAMETERS
+    unknown = {name for name in query if not is_hoisted(name)}
+    unknown -= _PARAMETERS | _SIGNED_PARAMETERS | _HARMLESS_PARAMETERS | _OF_LISTINGS
     # A name sent percent-encoded (%61cl) would be obeyed without having been seen by the signature.
     unknown |= query.keys() - {pair.partition("=")[0] for pair in target.raw_query.split("&")}
     if unknown:
@@ -66,14 +75,14 @@ def verify(method: str, target: Target, headers: Headers, now: float, lookup: Lo
         raise S3Error("AccessDenied", "Request has expired", Expires=expires, ServerTime=format_basic(int(now)))
     access_key = query["AWSAccessKeyId"]
     secret = lookup(access_key)
-    to_sign = _string_to_sign(method, target, headers, expires)
-    digest = hmac.digest((secret or _DECOY_SECRET).encode(), to_sign.encode(), "sha1")
-    signature = base64.b64encode(digest)
-    matches = hmac.compare_digest(signature, query["Signature"].encode())
+    signed = with_hoisted(headers, query)
+    to_sign = [_string_to_sign(method, target, path, signed, expires) for path in _paths(target)]
+    signatures = [_sign(secret or _DECOY_SECRET, each) for each in to_sign]
+    matches = [hmac.compare_digest(signature, query["Signature"].encode()) for signature in signatures]
     if secret is None:
         raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=access_key)
-    if not matches:
-        raise S3Error("SignatureDoesNotMatch", AWSAccessKeyId=access_key, StringToSign=to_sign)
+    if not any(matches):
+        raise S3Error("SignatureDoesNotMatch", AWSAccessKeyId=access_key, StringToSign=to_sign[0])
     return Verified(
         access_key=access_key,
         payload=PayloadMode.UNSIGNED,
@@ -87,9 +96,18 @@ def verify(method: str, target: Target, headers: Headers, now: float, lookup: Lo
     )
 
 
-def _string_to_sign(method: str, target: Target, headers: Headers, expires: str) -> str:
-    amz = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-amz-"))
+def _sign(secret: str, to_sign: str) -> bytes:
+    return base64.b64encode(hmac.digest(secret.encode(), to_sign.encode(), "sha1"))
+
+
+def _paths(target: Target) -> list[str]:
+    """What may have been signed: behind a bucket alone botocore signs a slash that it does not send."""
     path = f"/{target.bucket}{target.raw_path}" if target.virtual_host else target.raw_path
+    return [path, f"{path}/"] if path == f"/{target.bucket}" else [path]
+
+
+def _string_to_sign(method: str, target: Target, path: str, headers: Headers, expires: str) -> str:
+    amz = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-amz-"))
     pairs = sorted(pair.partition("=") for pair in target.raw_query.split("&"))
     signed = "&".join(
         f"{name}={target.query[name]}" if equals else name for name, equals, _ in pairs if name in _SIGNED_PARAMETERS

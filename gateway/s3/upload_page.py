@@ -44,12 +44,13 @@ class UploadPage(NamedTuple):
 def marker_of(key: bytes, upload_id: str | None, prefix: bytes, delimiter: bytes) -> Marker:
     """Where a listing begins whose parameters name that key and upload.
 
-    A key that is itself a common prefix stands for its whole group; an upload without a key means nothing.
+    A key that is a common prefix, or below one, stands for the whole group, as in S3; an upload without a key means
+    nothing.
     """
     if not key:
         return Marker(None, None)
     group = _group(key, prefix, delimiter) if key.startswith(prefix) else None
-    return _behind(key) if group == key else Marker(key, upload_id)
+    return Marker(key, upload_id) if group is None else _behind(group)
 
 
 def collect(

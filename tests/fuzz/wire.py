@@ -112,7 +112,8 @@ def _declared_check(_: bytes, found: Declared | None) -> None:
 
 
 ETAG = "5d41402abc4b2a76b9719d911017c592"
-MODIFIED_MS = int(NOW) * 1000
+NOW_MS = int(NOW) * 1000
+MODIFIED_MS = NOW_MS
 ENTRY = Entry(CID.of(RAW, b"hello"), 5, MODIFIED_MS, bytes.fromhex(ETAG), None)
 _READ_CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 _SOURCE_CONDITIONS = tuple(f"x-amz-copy-source-{name}" for name in _READ_CONDITIONS)
@@ -130,8 +131,8 @@ def _conditions(data: bytes) -> tuple[Headers, object, object, object]:
     headers = headers_of(data)
     return (
         headers,
-        _outcome(lambda: preconditions.check_read(headers, ETAG, MODIFIED_MS)),
-        _outcome(lambda: preconditions.check_copy_source(headers, ETAG, MODIFIED_MS)),
+        _outcome(lambda: preconditions.check_read(headers, ETAG, MODIFIED_MS, NOW_MS)),
+        _outcome(lambda: preconditions.check_copy_source(headers, ETAG, MODIFIED_MS, NOW_MS)),
         preconditions.range_applies(headers, ETAG, MODIFIED_MS),
     )
 
@@ -149,7 +150,9 @@ def _conditions_check(_: bytes, found: tuple[Headers, object, object, object]) -
     assert ranged or "if-range" in headers
     # The source's conditions are those of a read under other names.
     as_source = Headers({f"x-amz-copy-source-{name}": headers[name] for name in _READ_CONDITIONS if name in headers})
-    assert (_outcome(lambda: preconditions.check_copy_source(as_source, ETAG, MODIFIED_MS)) is None) == (read is None)
+    assert (_outcome(lambda: preconditions.check_copy_source(as_source, ETAG, MODIFIED_MS, NOW_MS)) is None) == (
+        read is None
+    )
 
 
 def _write_check_check(_: bytes, found: Any) -> None:

@@ -62,6 +62,11 @@ def test_in_a_header(s3: Any, bucket: str, algorithm: str, size: int) -> None:
         assert answer["ChecksumType"] == "FULL_OBJECT"
         if "Body" in answer:
             assert answer["Body"].read() == data
+    if size:
+        ranged = s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED", Range=f"bytes=0-{size + 10}")
+        assert (ranged[f"Checksum{algorithm}"], ranged["Body"].read()) == (checksum(algorithm, data), data)
+        beginning = s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED", Range="bytes=0-0")
+        assert (f"Checksum{algorithm}" in beginning) is (size == 1)
     silent = s3.head_object(Bucket=bucket, Key="k")["ResponseMetadata"]["HTTPHeaders"]
     assert not [name for name in silent if name.startswith("x-amz-checksum")]
 
@@ -213,7 +218,8 @@ def test_a_copy_keeps_or_gets_one(s3: Any, bucket: str, algorithm: str) -> None:
     data = pattern(MIB + 5)
     s3.put_object(Bucket=bucket, Key="from", Body=data, ChecksumAlgorithm=algorithm)
     source = {"Bucket": bucket, "Key": "from"}
-    s3.copy_object(Bucket=bucket, Key="to", CopySource=source)
+    copied = s3.copy_object(Bucket=bucket, Key="to", CopySource=source)["CopyObjectResult"]
+    assert (copied[f"Checksum{algorithm}"], copied["ChecksumType"]) == (checksum(algorithm, data), "FULL_OBJECT")
     assert s3.head_object(Bucket=bucket, Key="to", ChecksumMode="ENABLED")[f"Checksum{algorithm}"] == checksum(
         algorithm, data
     )

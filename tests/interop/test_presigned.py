@@ -68,6 +68,33 @@ def test_a_signed_content_type_has_to_be_sent(s3: Any, bucket: str, sign: Sign, 
     assert s3.get_object(Bucket=bucket, Key=KEY)["Body"].read() == b"x"
 
 
+@pytest.mark.parametrize("sent", [True, False])
+def test_what_a_url_says_of_the_object(s3: Any, bucket: str, sign: Sign, use: Use, sent: bool) -> None:
+    """With version 2 boto3 writes them into the query: who has the URL may send them as headers, or not."""
+    url = sign("put_object", Metadata={"colour": "red"}, StorageClass="STANDARD_IA", Tagging="a=b", ACL="private")
+    headers = {
+        "x_amz_meta_colour": "red",
+        "x_amz_storage_class": "STANDARD_IA",
+        "x_amz_tagging": "a=b",
+        "x_amz_acl": "private",
+    }
+    reply = use("PUT", url, b"x", **(headers if sent or "SignedHeaders=" in url else {}))
+    assert reply.status == 200, reply
+    head = s3.head_object(Bucket=bucket, Key=KEY)
+    assert (head["Metadata"], head["StorageClass"]) == ({"colour": "red"}, "STANDARD_IA")
+    assert s3.get_object_tagging(Bucket=bucket, Key=KEY)["TagSet"] == [{"Key": "a", "Value": "b"}]
+
+
+def test_presigned_listings(server: Any, s3: Any, bucket: str, use: Use) -> None:
+    s3.put_object(Bucket=bucket, Key=KEY, Body=b"")
+    for version in ("s3v4", "s3"):
+        client = server.boto3(signature_version=version)
+        for operation in ("list_objects", "list_objects_v2", "list_object_versions"):
+            url = client.generate_presigned_url(operation, Params={"Bucket": bucket, "Prefix": KEY[:3], "MaxKeys": 5})
+            reply = use("GET", url)
+            assert (reply.status, reply.body.count(b"<Key>")) == (200, 1), (version, operation, reply)
+
+
 def test_presigned_parts(s3: Any, bucket: str, sign: Sign, use: Use) -> None:
     upload = s3.create_multipart_upload(Bucket=bucket, Key=KEY)["UploadId"]
     bodies = [b"a" * (5 << 20), b"the end"]

@@ -167,6 +167,10 @@ class TestBuckets:
         assert tags_of(s3.get_bucket_tagging(Bucket=bucket)) == many
         with refused("BadRequest", 400):
             s3.put_bucket_tagging(Bucket=bucket, Tagging=tag_set(many | {"one": "more"}))
+        s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": []})
+        with refused("NoSuchTagSet", 404):
+            s3.get_bucket_tagging(Bucket=bucket)
+        s3.put_bucket_tagging(Bucket=bucket, Tagging=tag_set(TAGS))
         for _ in range(2):
             gone = s3.delete_bucket_tagging(Bucket=bucket)
             assert gone["ResponseMetadata"]["HTTPStatusCode"] == 204

@@ -314,6 +314,10 @@ class TestSuspended:
         put(s3, versioned, "k", b"3")
         assert listed(s3, versioned) == {("k", "null", True, False), ("k", version, False, False)}
         assert s3.get_object(Bucket=versioned, Key="k")["VersionId"] == "null"
+        copied = s3.copy_object(
+            Bucket=versioned, Key="k", CopySource={"Bucket": versioned, "Key": "k", "VersionId": version}
+        )
+        assert (copied["VersionId"], copied["CopySourceVersionId"]) == ("null", version)
         gone = s3.delete_object(Bucket=versioned, Key="k")
         assert (gone["DeleteMarker"], gone["VersionId"]) == (True, "null")
         assert listed(s3, versioned) == {("k", "null", True, True), ("k", version, False, False)}

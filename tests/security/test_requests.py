@@ -199,7 +199,7 @@ def test_cve_2018_7262_malformed_headers_are_client_errors(value: str) -> None:
         headers = Headers({name: value})
         for read in (
             lambda h=headers: parse_range(h.get("range"), 10),
-            lambda h=headers: check_read(h, "0" * 32, 0),
+            lambda h=headers: check_read(h, "0" * 32, 0, 0),
             lambda h=headers: ObjectMetadata.from_headers(h),
             lambda h=headers: declared(h, PayloadMode.CHUNKED_UNSIGNED_TRAILER),
             lambda h=headers: decoded_length(h),

@@ -199,8 +199,10 @@ SIGV2_DAMAGE = {
     "encoded name of a sub-resource": ("?", "?%75ploads&"),
     "encoded name of an override": ("?", "?response%2Dexpires=x&"),
     "sub-resource": ("?", "?acl&"),
-    "parameter outside the signature": ("?", "?list-type=2&"),
+    "parameter outside the signature": ("?", "?retention&"),
     "header in the query": ("?", "?x-amz-copy-source=a%2Fb&"),
+    "header in the query under an encoded name": ("?", "?x%2Damz-copy-source=a%2Fb&"),
+    "parameter of another signature": ("?", "?x-amz-security-token=a&"),
     "other value": ("partNumber=1", "partNumber=2"),
     "plus for a space": ("a%2Bb", "a+b"),
     "other key": ("/photos/a", "/photos/b"),
@@ -238,6 +240,28 @@ def test_presigned_version_2_covers_everything(damage: tuple[str, str]) -> None:
     assert refusal(lambda: attempt(raw, method="GET")).code == "SignatureDoesNotMatch"
     assert refusal(lambda: attempt(raw, now=NOW + 61)).code == "AccessDenied"
     assert refusal(lambda: attempt(raw.replace(KEY, "AKIDOTHER"))).code == "InvalidAccessKeyId"
+
+
+def test_presigned_version_2_covers_headers_in_the_query() -> None:
+    signer = HmacV1QueryAuth(Credentials(KEY, SECRET), expires=60)
+    request = AWSRequest("PUT", "http://h/photos/a", headers={"x-amz-meta-a": "1", "x-amz-meta-b": "2"})
+    with mock.patch("time.time", lambda: NOW):
+        signer.add_auth(request)
+    raw = request.url.removeprefix("http://h")
+    assert "x-amz-meta-a=1&x-amz-meta-b=2" in raw or "x-amz-meta-b=2&x-amz-meta-a=1" in raw
+
+    def attempt(target: str, **headers: str) -> Verified:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return sigv2.verify("PUT", parse_target(target, "h"), Headers({"host": "h", **named}), NOW, {KEY: SECRET}.get)
+
+    for sent in ({}, {"x_amz_meta_a": "1"}, {"x_amz_meta_a": "1", "x_amz_meta_b": "2"}):
+        assert attempt(raw, **sent).access_key == KEY
+    assert refusal(lambda: attempt(raw, x_amz_meta_a="2")).code == "InvalidArgument"
+    assert refusal(lambda: attempt(raw, x_amz_meta_c="3")).code == "SignatureDoesNotMatch"
+    assert refusal(lambda: attempt(raw.replace("x-amz-meta-a=1", "x-amz-meta-a=2"))).code == "SignatureDoesNotMatch"
+    # Two lines of what is signed as one value.
+    forged = raw.replace("x-amz-meta-b=2", "").replace("x-amz-meta-a=1", "x-amz-meta-a=1%0Ax-amz-meta-b:2")
+    assert refusal(lambda: attempt(forged)).code == "InvalidArgument"
 
 
 def test_errors_and_values_carry_no_secret(sign_request: Sign) -> None:

@@ -77,6 +77,13 @@ def test_only_s3_errors_are_raised(raw: list[tuple[bytes, bytes]]) -> None:
     assert not any(control in value for value in headers.values() for control in "\r\n\0")
 
 
+def test_codings_in_lines_of_their_own() -> None:
+    """As the Go and Java SDKs send them; they sign them joined."""
+    assert fold([(b"Content-Encoding", b"gzip"), (b"Content-Encoding", b"aws-chunked")]) == {
+        "content-encoding": "gzip,aws-chunked"
+    }
+
+
 def test_presigned_query_headers_count_as_headers() -> None:
     query = {
         "X-Amz-Signature": "s",
@@ -86,6 +93,7 @@ def test_presigned_query_headers_count_as_headers() -> None:
     }
     merged = with_hoisted(Headers({"host": "h"}), query)
     assert merged == {"host": "h", "x-amz-meta-colour": "red", "x-amz-acl": "private"}
+    assert with_hoisted(merged, query) == merged
 
 
 @pytest.mark.parametrize(

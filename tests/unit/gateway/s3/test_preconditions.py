@@ -19,13 +19,16 @@ MODIFIED_MS = 1_790_000_000_900
 BEFORE = format_http(1_789_999_999)
 SAME = format_http(1_790_000_000)
 AFTER = format_http(1_790_000_001)
+NOW_MS = 1_790_000_002_100
+NOW = format_http(1_790_000_002)
+FUTURE = format_http(1_790_000_003)
 ENTRY = Entry(CID.of(RAW, b""), 0, MODIFIED_MS, bytes.fromhex(ETAG), None)
 
 
 def read(**conditions: str) -> str:
     headers = Headers({name.replace("_", "-"): value for name, value in conditions.items()})
     try:
-        check_read(headers, ETAG, MODIFIED_MS)
+        check_read(headers, ETAG, MODIFIED_MS, NOW_MS)
     except S3Error as refused:
         return refused.code
     return "go on"
@@ -65,6 +68,8 @@ def test_weak_tags_match_only_if_none_match() -> None:
         (BEFORE, "go on", "PreconditionFailed"),
         (SAME, "NotModified", "go on"),
         (AFTER, "NotModified", "go on"),
+        (NOW, "NotModified", "go on"),
+        (FUTURE, "go on", "go on"),
         ("no date", "go on", "go on"),
     ],
 )
@@ -84,11 +89,11 @@ def test_order_of_evaluation() -> None:
 
 def test_what_a_refusal_carries() -> None:
     with pytest.raises(S3Error) as refused:
-        check_read(Headers({"if-none-match": "*"}), ETAG, MODIFIED_MS)
+        check_read(Headers({"if-none-match": "*"}), ETAG, MODIFIED_MS, NOW_MS)
     assert refused.value.status == 304
     assert refused.value.headers == {"ETag": f'"{ETAG}"', "Last-Modified": SAME}
     with pytest.raises(S3Error) as refused:
-        check_read(Headers({"if-match": OTHER}), ETAG, MODIFIED_MS)
+        check_read(Headers({"if-match": OTHER}), ETAG, MODIFIED_MS, NOW_MS)
     assert (refused.value.status, refused.value.fields) == (412, {"Condition": "If-Match"})
 
 
@@ -100,6 +105,7 @@ def test_what_a_refusal_carries() -> None:
         ({"if-none-match": ETAG}, False),
         ({"if-none-match": OTHER}, True),
         ({"if-modified-since": AFTER}, False),
+        ({"if-modified-since": FUTURE}, True),
         ({"if-unmodified-since": BEFORE}, False),
         ({"if-match": ETAG, "if-unmodified-since": BEFORE}, True),
         ({"if-none-match": ETAG, "if-modified-since": BEFORE}, False),
@@ -109,10 +115,10 @@ def test_what_a_refusal_carries() -> None:
 def test_copy_sources(conditions: dict[str, str], holds: bool) -> None:
     headers = Headers({f"x-amz-copy-source-{name}": value for name, value in conditions.items()} | {"if-match": OTHER})
     if holds:
-        check_copy_source(headers, ETAG, MODIFIED_MS)
+        check_copy_source(headers, ETAG, MODIFIED_MS, NOW_MS)
     else:
         with pytest.raises(S3Error) as refused:
-            check_copy_source(headers, ETAG, MODIFIED_MS)
+            check_copy_source(headers, ETAG, MODIFIED_MS, NOW_MS)
         assert refused.value.status == 412
 
 
@@ -183,7 +189,7 @@ def test_if_range(condition: str, applies: bool) -> None:
 def test_only_s3_errors_are_raised(conditions: dict[str, str]) -> None:
     headers = Headers(conditions)
     for act in (
-        lambda: check_read(headers, ETAG, MODIFIED_MS),
+        lambda: check_read(headers, ETAG, MODIFIED_MS, NOW_MS),
         lambda: (write_check(headers) or (lambda _: None))(ENTRY),
         lambda: range_applies(headers, ETAG, MODIFIED_MS),
     ):
