@@ -16,6 +16,7 @@ from gateway.processes.link import (
     GivenBack,
     Lend,
     Lent,
+    LetGo,
     Link,
     NotLent,
     Ready,
@@ -174,6 +175,8 @@ class _Member:
                 lending.add_done_callback(lambda done: self._lend(message.ticket, done))
             case GivenBack():
                 self._bulk.give_back(self._lent.pop(message.number))
+            case LetGo():
+                self._bulk.let_go(self._lent.pop(message.number))
             case Ready():
                 self.ready.set_result(True)
             case Stopped():
@@ -195,11 +198,17 @@ class _Member:
             self.link.send(NotLent(ticket, Refusal.of(error)))
             return
         segment = done.result()
+        if self.ended.done():  # before it could take what it asked for
+            self._bulk.give_back(segment)
+            return
         self._lent[segment.number] = segment
         self.link.send(Lent(ticket, segment.number, segment.size))
 
     def _lost(self) -> None:
         # What it was lent stays out of use until the next start, which cuts off what it left half written.
+        for segment in self._lent.values():
+            self._bulk.let_go(segment)
+        self._lent.clear()
         if not self.ready.done():
             self.ready.set_result(False)
         if not self.ended.done():

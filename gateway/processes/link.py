@@ -103,7 +103,7 @@ class Lend(NamedTuple):
 
 
 class Lent(NamedTuple):
-    """The owner lends the segment of that number and length in bytes, until it is given back or the worker ends."""
+    """The owner lends the segment of that number and length in bytes, until it comes back or the worker ends."""
 
     ticket: int
     number: int
@@ -111,7 +111,13 @@ class Lent(NamedTuple):
 
 
 class GivenBack(NamedTuple):
-    """The worker writes to a lent segment no more."""
+    """The worker writes to a lent segment no more; others may."""
+
+    number: int
+
+
+class LetGo(NamedTuple):
+    """The worker writes to a lent segment no more, and nobody else may."""
 
     number: int
 

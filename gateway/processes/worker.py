@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 import uvloop
@@ -18,6 +18,7 @@ from gateway.processes.link import (
     GivenBack,
     Lend,
     Lent,
+    LetGo,
     Link,
     NotLent,
     Ready,
@@ -31,6 +32,7 @@ from gateway.processes.link import (
 from gateway.processes.link import Refusal as Refused
 from gateway.remote import reading_beside
 from gateway.service import Service
+from gateway.store.errors import StoreFull, StoreReadOnly
 from gateway.store.folder import DataFolder
 from gateway.store.mutations import Committed, Mutation, Mutator
 from gateway.store.segment import Segment
@@ -201,15 +203,26 @@ class _LentBulk:
     def lend(self) -> Segment:
         """See `gateway.store.bulk.BulkSource`."""
         lent = asyncio.run_coroutine_threadsafe(self._owner.lend(), self._owner.loop).result()
-        segment = Segment.open(lent.number, self._folder.segment(lent.number, "bulk"), read_only=False)
-        segment.size = lent.size
-        return segment
+        try:
+            return Segment.open_to_append(lent.number, self._folder.segment(lent.number, "bulk"), lent.size)
+        except StoreFull:  # here and for now: nothing is wrong with the segment
+            self._send(GivenBack(lent.number))
+            raise
+        except StoreReadOnly:
+            self._send(LetGo(lent.number))
+            raise
 
     def stored(self, segment: Segment, places: Sequence[tuple[bytes, int, int]]) -> None:
         """See `gateway.store.bulk.BulkSource`; a mutation that needs the blocks goes over the link after them."""
-        message = Stored(segment.number, list(places), segment.size)
-        self._owner.loop.call_soon_threadsafe(self._owner.link.send, message)
+        self._send(Stored(segment.number, list(places), segment.size))
 
     def give_back(self, segment: Segment) -> None:
         """See `gateway.store.bulk.BulkSource`."""
-        self._owner.loop.call_soon_threadsafe(self._owner.link.send, GivenBack(segment.number))
+        self._send(GivenBack(segment.number))
+
+    def let_go(self, segment: Segment) -> None:
+        """See `gateway.store.bulk.BulkSource`."""
+        self._send(LetGo(segment.number))
+
+    def _send(self, message: NamedTuple) -> None:
+        self._owner.loop.call_soon_threadsafe(self._owner.link.send, message)

@@ -80,11 +80,9 @@ class BulkWriter:
             if self._ended:
                 return
             self._ended = True
-            poisoned = segment.poisoned
             with suppress(StoreReadOnly):
                 segment.truncate(self._start)
-        if not poisoned:
-            self._pool.give_back(segment)
+        self._pool.give_back(segment)
 
     def _check_open(self) -> None:
         if self._ended:
@@ -104,6 +102,9 @@ class BulkSource(Protocol):
     def give_back(self, segment: Segment) -> None:
         """Nobody here writes to ``segment`` any more, which is whole and not full."""
 
+    def let_go(self, segment: Segment) -> None:
+        """Nobody writes to ``segment`` ever again, which is full or may end half written."""
+
     def stored(self, segment: Segment, places: Sequence[tuple[bytes, int, int]]) -> None:
         """Make the blocks (digest, offset, length) of a durable batch that ends at ``segment.size`` readable."""
 
@@ -120,7 +121,6 @@ class OwnedBulk:
     def __init__(self, segments: Segments, index: BlockIndex, segment_bytes: int):
         self._segments = segments
         self._index = index
-        self._segment_bytes = segment_bytes
         self._lock = threading.Lock()
         self._idle = [
             segment for segment in segments.of_kind("bulk") if segment.size < segment_bytes and not segment.poisoned
@@ -140,11 +140,16 @@ class OwnedBulk:
             self._lent.discard(segment.number)
             self._idle.append(segment)
 
+    def let_go(self, segment: Segment) -> None:
+        """See `BulkSource`."""
+        with self._lock:
+            self._lent.discard(segment.number)
+
     def retire(self, number: int) -> bool:
-        """Lend a segment no more; returns whether nobody has it, or only who will not write to it any more."""
+        """Lend a segment no more; returns whether nobody has it."""
         with self._lock:
             self._idle = [segment for segment in self._idle if segment.number != number]
-            return number not in self._lent or self._index.end(number) >= self._segment_bytes
+            return number not in self._lent
 
     def stored(self, segment: Segment, places: Sequence[tuple[bytes, int, int]]) -> None:
         """See `BulkSource`."""
@@ -178,8 +183,9 @@ class BulkPool:
         return BulkWriter(self, segment or self.source.lend())
 
     def give_back(self, segment: Segment) -> None:
-        """Make ``segment`` available again, unless it is full."""
+        """Make ``segment`` available again, unless it is full or took a failed write."""
         if segment.size >= self._segment_bytes or segment.poisoned:
+            self.source.let_go(segment)
             return
         if not self._keep:
             self.source.give_back(segment)

@@ -68,6 +68,21 @@ class Segment:
         fd = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
         return cls(number, path, fd, os.fstat(fd).st_size)
 
+    @classmethod
+    def open_to_append(cls, number: int, path: Path, size: int) -> Segment:
+        """Open an existing file to write behind its first ``size`` bytes, which are whole batches.
+
+        Raises:
+            StoreFull: no file descriptor, for now.
+            StoreReadOnly: any other failure.
+        """
+        try:
+            segment = cls.open(number, path, read_only=False)
+        except OSError as error:
+            raise _failure(f"cannot open {path.name}", error) from error
+        segment.size = size
+        return segment
+
     def append(self, buffers: Sequence[bytes]) -> None:
         """Write ``buffers`` at the end, not yet durable.
 

@@ -303,7 +303,7 @@ class Store:
         return self.blocks.far
 
     def retire_bulk(self, number: int) -> bool:
-        """Lend and write to a bulk segment no more; returns whether nobody does who could go on."""
+        """Lend and write to a bulk segment no more; returns whether nobody has it to write to."""
         return self._own_bulk is not None and self._own_bulk.retire(number)
 
     @property

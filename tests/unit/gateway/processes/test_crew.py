@@ -136,3 +136,32 @@ def test_a_failed_sync_stops_the_writes_of_every_worker(
         assert client.send("GET", "/bkt/after")[0] == 404
     server.send_signal(signal.SIGTERM)
     assert server.wait(READY_SECONDS) == 0
+
+
+def test_workers_without_file_descriptors_answer_507_and_make_no_new_files(
+    serve: Serve, tmp_path: Path, sign_request: Callable[..., Any]
+) -> None:
+    server = serve(
+        """
+        import errno, os
+        whole = os.open
+
+        def refuse(path, flags, *rest, **options):
+            lent = "bulk-" in str(path) and flags & os.O_RDWR and not flags & os.O_CREAT
+            if lent:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return whole(path, flags, *rest, **options)
+
+        os.open = refuse
+        """
+    )
+    client = Client(tmp_path / "data", server, sign_request)
+    assert client.send("PUT", "/bkt")[0] == 200
+    for _ in range(CONNECTIONS):
+        status, answer = client.send("PUT", "/bkt/large", b"content" * 100_000)
+        assert (status, b"<Code>InsufficientStorage</Code>" in answer) == (507, True), answer
+        assert client.send("PUT", "/bkt/small", b"content")[0] == 200
+    # One worker may ask before the owner has heard that the other gives back what it was lent.
+    assert len(list((tmp_path / "data" / "segments").glob("bulk-*"))) <= 2
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(READY_SECONDS) == 0

@@ -12,7 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.processes.link import Lend, Lent, Link, NotLent, Ready, Refusal, Settled, Stop, Stopped, Stored, Submit
+from gateway.processes.link import (
+    GivenBack,
+    Lend,
+    Lent,
+    LetGo,
+    Link,
+    NotLent,
+    Ready,
+    Refusal,
+    Settled,
+    Stop,
+    Stopped,
+    Stored,
+    Submit,
+)
 from gateway.s3.errors import S3Error
 from gateway.store import errors as store_errors
 from gateway.store.mutations import Committed, Delete, Put
@@ -45,6 +59,8 @@ MESSAGES: list[NamedTuple] = [
     Lend(7),
     Lent(7, 3, 1 << 33),
     NotLent(8, Refusal.of(store_errors.StoreFull("no room"))),
+    GivenBack(3),
+    LetGo(3),
     Stored(3, [(bytes(32), 1 << 33, 1 << 20)] * 3, 1 << 34),
     Stop(30.0),
     Stopped(2),

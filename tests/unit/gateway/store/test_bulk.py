@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -22,8 +23,13 @@ SEGMENT_BYTES = 10_000
 
 
 @pytest.fixture
-def pool(segments: Segments, index: BlockIndex) -> BulkPool:
-    return BulkPool(OwnedBulk(segments, index, SEGMENT_BYTES), SEGMENT_BYTES)
+def owned(segments: Segments, index: BlockIndex) -> OwnedBulk:
+    return OwnedBulk(segments, index, SEGMENT_BYTES)
+
+
+@pytest.fixture
+def pool(owned: OwnedBulk) -> BulkPool:
+    return BulkPool(owned, SEGMENT_BYTES)
 
 
 def _block(seed: int, size: int = 1000) -> Block:
@@ -188,6 +194,31 @@ def test_an_upload_whose_sync_fails_is_not_readable(
     assert _on_disk(segment) == len(car.HEADER)
     _upload(pool.borrow(), _block(2))
     assert len(segments.of_kind("bulk")) == 2
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("call", ["pwritev", "fdatasync", "ftruncate"])
+def test_what_is_never_written_to_again_may_be_retired(
+    owned: OwnedBulk, segments: Segments, monkeypatch: pytest.MonkeyPatch, call: str, keep: bool
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    pool = BulkPool(owned, SEGMENT_BYTES, keep=keep)
+    writer = pool.borrow()
+    (failed,) = segments.of_kind("bulk")
+    assert not owned.retire(failed.number)
+    monkeypatch.setattr(os, call, fail)
+    with suppress(StoreReadOnly):
+        writer.append(*_block(1))
+        if call == "fdatasync":
+            writer.finish()
+    writer.abort()
+    monkeypatch.undo()
+    assert owned.retire(failed.number)
+    _upload(pool.borrow(), _block(2, SEGMENT_BYTES))
+    _, full = segments.of_kind("bulk")
+    assert owned.retire(full.number)
 
 
 def test_an_abort_waits_for_a_write_in_progress(pool: BulkPool, segments: Segments) -> None:

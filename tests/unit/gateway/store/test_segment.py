@@ -72,6 +72,25 @@ def test_what_was_appended_is_read_back_after_reopening(segment: Segment, path: 
             opened.close()
 
 
+def test_a_writer_elsewhere_goes_on_behind_what_is_whole(segment: Segment, path: Path) -> None:
+    segment.append([b"whole", b"torn"])
+    with closing(Segment.open_to_append(1, path, HEADER_BYTES + 5)) as elsewhere:
+        elsewhere.append([b"more"])
+    assert path.read_bytes() == car.HEADER + b"wholemore"
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(errno.EMFILE, StoreFull), (errno.ENFILE, StoreFull), (errno.ENOENT, StoreReadOnly), (errno.EIO, StoreReadOnly)],
+)
+def test_a_writer_that_cannot_open_it(
+    segment: Segment, path: Path, monkeypatch: pytest.MonkeyPatch, error: int, raised: type[StoreError]
+) -> None:
+    monkeypatch.setattr(os, "open", _failing(error))
+    with pytest.raises(raised, match=f"cannot open {path.name}: {os.strerror(error)}"):
+        Segment.open_to_append(1, path, segment.size)
+
+
 def test_more_buffers_than_one_call_takes(segment: Segment) -> None:
     buffers = [b"%04d" % number for number in range(5000)]
     segment.append(buffers)
