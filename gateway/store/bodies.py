@@ -158,7 +158,7 @@ class BodyWriter:
         sha256 = self._sha256.digest() if self._sha256 else None
         if verify is not None:
             verify(self._md5.digest(), sha256)
-        root = await self._in_thread(self._finish_bulk)
+        root = await self._done(self._in_thread(self._finish_bulk))
         return Body(root, self._size, self._md5.digest(), sha256, tuple(self._leaves), ())
 
     async def abort(self) -> None:
@@ -180,7 +180,7 @@ class BodyWriter:
             verify(self._md5.digest(), cid.digest)
         blocks: tuple[Block, ...] = (Block(cid, data),)
         if len(data) > self._inline_bytes:
-            await self._in_thread(self._store_alone, cid, data)
+            await self._done(self._in_thread(self._store_alone, cid, data))
             blocks = ()
         leaves = ((cid, len(data)),) if data else ()
         return Body(cid, self._size, self._md5.digest(), cid.digest, leaves, blocks)
@@ -195,9 +195,14 @@ class BodyWriter:
 
     async def _settle(self) -> None:
         if self._busy is not None:
-            # Shielded: a cancelled request must not forget a thread that is still writing.
-            await asyncio.shield(self._busy)
-            self._busy = None
+            await self._done(self._busy)
+
+    async def _done(self, work: asyncio.Future[T]) -> T:
+        """The result of a thread's work, for which `abort` waits where a request is cancelled meanwhile."""
+        self._busy = work
+        result = await asyncio.shield(work)
+        self._busy = None
+        return result
 
     def _in_thread(self, function: Callable[[Unpack[Args]], T], *args: *Args) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)

@@ -8,6 +8,8 @@ import gc
 import hashlib
 import os
 import random
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -289,6 +291,37 @@ def test_a_body_the_disk_refuses(
     asyncio.run(test())
     gc.collect()
     assert "never retrieved" not in caplog.text
+
+
+@pytest.mark.parametrize("size", [200_000, MIB + 1])
+def test_a_body_cancelled_while_its_write_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    writing = threading.Event()
+
+    def fail(*_: Any) -> int:
+        writing.set()
+        time.sleep(0.05)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def test() -> None:
+        async with open_client(tmp_path) as client:
+            await (await _written(client, b"makes a segment" * 20_000)).abort()
+            monkeypatch.setattr(os, "pwritev", fail)
+            upload = asyncio.ensure_future(client.entry(CONTENT[:size]))
+            await asyncio.to_thread(writing.wait)
+            upload.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await upload
+            assert client.store._own_bulk is not None
+            assert client.store._own_bulk._lent == set()
+
+    asyncio.run(test())
+
+
+async def _written(client: StoreClient, content: bytes) -> BodyWriter:
+    writer = client.store.new_body()
+    await writer.write(content)
+    await writer.finish()
+    return writer
 
 
 def test_memory_of_a_body_is_a_few_leaves(tmp_path: Path) -> None:
