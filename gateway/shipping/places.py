@@ -47,9 +47,16 @@ class RemotePlaces:
             raise IndexUnusable(f"cannot open the locations on the storage node {path}: {error}") from error
 
     def get(self, digest: bytes) -> Place | None:
-        """The place of the block with that SHA-256, None if no accepted shard holds it."""
-        with self._env.begin() as txn:
-            packed = txn.get(digest)
+        """The place of the block with that SHA-256, None if no accepted shard holds it.
+
+        Raises:
+            IndexUnusable: it cannot be looked up.
+        """
+        try:
+            with self._env.begin() as txn:
+                packed = txn.get(digest)
+        except lmdb.Error as error:
+            raise IndexUnusable(f"cannot read locations on the storage node: {error}") from error
         return None if packed is None else Place.unpack(packed)
 
     def add(self, shard: int, places: Iterable[tuple[bytes, int, int]]) -> None:

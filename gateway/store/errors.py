@@ -8,7 +8,7 @@
     ├── StoreBusy           another process kept the registry locked for too long: nothing was changed
     ├── StoreReadOnly       a sync failed: what is on disk is unknown until the next start
     ├── NotShipped          it is durable here, but not on the storage node for now, where it was to be
-    ├── IndexUnusable       the block index cannot be opened; it can be made anew from the segments
+    ├── IndexUnusable       the block index cannot be opened or read; it can be made anew from the segments
     ├── RemoteUnavailable   only the storage node holds the block, and it cannot be asked now
     ├── BlockMissing        neither a segment nor the storage node holds the block
     ├── BlockCorrupt        the bytes at a block's place do not match its CID: never served
@@ -45,7 +45,7 @@ class NotShipped(StoreError):
 
 
 class IndexUnusable(StoreError):
-    """The block index cannot be opened."""
+    """The block index cannot be opened or read."""
 
 
 class RemoteUnavailable(StoreError):

@@ -100,13 +100,20 @@ class BlockIndex:
         return self._ends.get(segment, 0)
 
     def get(self, digest: bytes) -> Place | None:
-        """The place of the block with that SHA-256, or None."""
+        """The place of the block with that SHA-256, or None.
+
+        Raises:
+            IndexUnusable: it cannot be looked up.
+        """
         place = self._recent.get(digest) or self._flushing.get(digest)
         if place is None and self._read_only and self._shared is not None:
             place = self._shared.place(digest)
         if place is None:
-            with self._env.begin(db=self._blocks) as txn:
-                packed = txn.get(digest)
+            try:
+                with self._env.begin(db=self._blocks) as txn:
+                    packed = txn.get(digest)
+            except lmdb.Error as error:
+                raise IndexUnusable(f"cannot read the block index: {error}") from error
             if packed is None:
                 return None
             place = Place.unpack(packed)

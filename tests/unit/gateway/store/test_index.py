@@ -182,3 +182,16 @@ def test_what_comes_during_a_failed_move_wins(index: BlockIndex, monkeypatch: py
     assert index.get(_digest(0)) == Place(2, 900, 5)
     index.flush()
     assert index.get(_digest(0)) == Place(2, 900, 5)
+
+
+def test_an_index_that_cannot_be_read_says_so(index: BlockIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unreadable:
+        def begin(self, **_: object) -> None:
+            raise lmdb.ReadersFullError("no reader slot")
+
+    index.add(1, _places(0, 1), 700)
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "_env", Unreadable())
+        assert index.get(_digest(0)) == Place(1, 0, 0)
+        with pytest.raises(IndexUnusable, match="cannot read the block index: no reader slot"):
+            index.get(_digest(1))
