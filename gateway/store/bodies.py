@@ -118,6 +118,9 @@ class BodyWriter:
         # Strictly more than a stretch: a body's last leaf is stored by `finish`.
         while self._buffered > STRETCH_BYTES:
             await self._store(self._take(STRETCH_BYTES))
+        if self._busy is not None and self._busy.done():
+            # Of several uploads that come to the end of the disk, one that gives back at once saves the next.
+            await self._settle()
 
     def _take(self, length: int) -> list[list[bytes]]:
         """Take the next ``length`` bytes as leaves, each in the pieces that it came in."""

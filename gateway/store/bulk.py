@@ -13,6 +13,7 @@ from typing import Protocol
 
 from gateway.store.errors import StoreReadOnly
 from gateway.store.index import BlockIndex
+from gateway.store.room import DiskRoom
 from gateway.store.segment import Segment
 from gateway.store.segments import Segments
 from mst import car
@@ -40,12 +41,14 @@ class BulkWriter:
         """Append a block whose bytes are ``pieces`` one after the other, not yet durable.
 
         Raises:
-            StoreFull, StoreReadOnly: the write failed.
+            StoreFull: the block would not leave the reserve free, or there is no room at all.
+            StoreReadOnly: the write failed otherwise.
         """
         length = sum(map(len, pieces))
         head = car.section_head(cid, length)
         with self._lock:
             self._check_open()
+            self._pool.room.require(length)
             at = self._segment.size + len(head)
             self._segment.append([head, *pieces])
             self._heads.update(head)
@@ -162,11 +165,13 @@ class BulkPool:
     Args:
         source: where more come from.
         segment_bytes: a segment that has reached this many bytes is not written to again.
+        room: what uploads leave free of the disk.
         keep: have the next upload go on in a segment without asking for it; else it is given back after each.
     """
 
-    def __init__(self, source: BulkSource, segment_bytes: int, *, keep: bool = True):
+    def __init__(self, source: BulkSource, segment_bytes: int, room: DiskRoom, *, keep: bool = True):
         self.source = source
+        self.room = room
         self._segment_bytes = segment_bytes
         self._keep = keep
         self._lock = threading.Lock()

@@ -42,6 +42,7 @@ from gateway.store.mutations import (
 from gateway.store.nodes import NodeCache
 from gateway.store.preparing import Preparer
 from gateway.store.registering import Registrar
+from gateway.store.room import DiskRoom
 from gateway.store.shared import SharedState
 from registry.database import Database
 from registry.heads import Bucket
@@ -97,6 +98,7 @@ class Committer(Taking):
         commit_log: where batches go.
         key: what commits are signed with.
         clock_ms: the time in milliseconds since 1970.
+        room: what the bodies in a batch leave free of the disk.
         buckets: the current heads by bucket name; this object is updated and read without a lock.
         shared: where other processes see the heads.
 
@@ -113,10 +115,13 @@ class Committer(Taking):
         commit_log: CommitLog,
         key: SpaceKey,
         clock_ms: Callable[[], int],
+        room: DiskRoom,
         buckets: dict[str, Bucket],
         shared: SharedState | None = None,
     ):
-        self._preparer = Preparer(blocks=blocks, nodes=nodes, commit_log=commit_log, key=key, clock_ms=clock_ms)
+        self._preparer = Preparer(
+            blocks=blocks, nodes=nodes, commit_log=commit_log, key=key, clock_ms=clock_ms, room=room
+        )
         self._registrar = Registrar(database, buckets, shared)
         self.commits = 0
         self._buckets = buckets

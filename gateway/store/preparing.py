@@ -21,6 +21,7 @@ from gateway.store.errors import (
     RemoteUnavailable,
     StoreBusy,
     StoreError,
+    StoreFull,
 )
 from gateway.store.log import CommitLog
 from gateway.store.mutations import (
@@ -40,6 +41,7 @@ from gateway.store.mutations import (
     Survey,
 )
 from gateway.store.nodes import NodeCache
+from gateway.store.room import DiskRoom
 from mst import tree, version
 from mst.block import Block
 from mst.cid import CID, DAG_PB
@@ -97,6 +99,7 @@ class Preparer:
         commit_log: where blocks go.
         key: what commits are signed with.
         clock_ms: the time in milliseconds since 1970.
+        room: what the bodies in a batch leave free of the disk.
     """
 
     def __init__(
@@ -107,12 +110,14 @@ class Preparer:
         commit_log: CommitLog,
         key: SpaceKey,
         clock_ms: Callable[[], int],
+        room: DiskRoom,
     ):
         self._blocks = blocks
         self._nodes = nodes
         self._log = commit_log
         self._key = key
         self._clock_ms = clock_ms
+        self._room = room
         self._needed_since: set[int] = set()
 
     def prepare(self, mutations: Sequence[Mutation], heads: Mapping[str, Bucket]) -> Prepared:
@@ -145,13 +150,9 @@ class Preparer:
 
     def _change_objects(self, mutations: Sequence[Mutation], heads: Mapping[str, Bucket]) -> Prepared:
         prepared = Prepared([None] * len(mutations))
-        places_by_bucket: dict[str, list[int]] = {}
-        for place, mutation in enumerate(mutations):
-            if isinstance(mutation, ObjectMutation):
-                places_by_bucket.setdefault(mutation.bucket, []).append(place)
         bodies: dict[CID, Block] = {}
         nodes: list[Block] = []
-        for name, all_places in places_by_bucket.items():
+        for name, all_places in self._by_bucket(mutations, prepared.outcomes).items():
             bucket = heads.get(name)
             if bucket is None:
                 for place in all_places:
@@ -184,6 +185,24 @@ class Preparer:
             elif isinstance(mutation, Put) and mutation.record and isinstance(prepared.outcomes[place], Committed):
                 prepared.puts.append((place, mutation.record))
         return prepared
+
+    def _by_bucket(self, mutations: Sequence[Mutation], outcomes: list[Outcome | None]) -> dict[str, list[int]]:
+        """The places of changes of objects; puts whose bodies would not leave the reserve free are refused."""
+        places: dict[str, list[int]] = {}
+        size = 0
+        for place, mutation in enumerate(mutations):
+            if not isinstance(mutation, ObjectMutation):
+                continue
+            body = _body(mutation)
+            try:
+                if body is not None:
+                    self._room.require(size + len(body.data))
+                    size += len(body.data)
+            except StoreFull as full:
+                outcomes[place] = full
+            else:
+                places.setdefault(mutation.bucket, []).append(place)
+        return places
 
     def _had(self, mutations: Sequence[Mutation], places: list[int], outcomes: list[Outcome | None]) -> list[int]:
         """The places of mutations of which everything that they refer to can be had; the others are refused."""
@@ -270,6 +289,13 @@ class Preparer:
             return Prepared([BucketNotEmpty(drop.bucket)])
         self._append([], [], [bucket.instance])
         return Prepared([Committed(bucket)], dropped=bucket)
+
+
+def _body(mutation: Mutation) -> Block | None:
+    """The body that a put brings along."""
+    if not isinstance(mutation, Put):
+        return None
+    return next((block for block in mutation.blocks if block.cid == mutation.entry.body), None)
 
 
 def _set_versioning(change: SetVersioning, heads: Mapping[str, Bucket]) -> Prepared:

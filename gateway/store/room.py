@@ -1,43 +1,42 @@
-"""How much the disk still takes, and what is kept free of it."""
+"""What is kept free of the disk: bodies leave a reserve, so that deletes and commits still work.
+
+Nothing is counted from one look at the disk to the next: several processes write to it, and strangers too.  So bodies
+are looked at where they are written, each block of a large one and each batch with small ones, and an upload's size
+beforehand only to refuse early what cannot fit.
+"""
 
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 from gateway.store.errors import StoreFull
-
-ROOM_CHECK_SECONDS = 0.5
-"""How long a look at the free space of the disk holds."""
 
 
 class DiskRoom:
     """The free space of a folder's disk.
 
+    What others write between a look and the write that follows it comes out of the reserve.  That is at most a block
+    of 1 MiB for each thread that writes large bodies, `StoreSettings.threads` of them in each process, and the small
+    bodies of one batch, `gateway.store.committer.BATCH_BYTES_MAX`.  The large ones are refused at their next block, and
+    what they took is free again.  Nodes, commits and rows are never refused, whatever they are for.
+
     Args:
         folder: the folder.
-        reserve_bytes: what stays free, so that deletes and commits still work.
+        reserve_bytes: what stays free.
     """
 
     def __init__(self, folder: Path, reserve_bytes: int):
         self._folder = folder
         self._reserve_bytes = reserve_bytes
-        self._looked = 0.0
-        self._free_bytes = 0
 
     def require(self, size: int) -> None:
-        """Take ``size`` bytes of the room for something that will be written.
+        """Look whether ``size`` bytes of bodies can be written now.
 
         Raises:
             StoreFull: there is not that much besides the reserve.
         """
-        now = time.monotonic()
-        if now - self._looked > ROOM_CHECK_SECONDS:
-            disk = os.statvfs(self._folder)
-            self._free_bytes = disk.f_bavail * disk.f_frsize
-            self._looked = now
-        if self._free_bytes - size < self._reserve_bytes:
-            raise StoreFull(f"{self._free_bytes} bytes are free, of which {self._reserve_bytes} are in reserve")
-        # Until the next look: a fast disk takes more than the reserve in that time.
-        self._free_bytes -= size
+        disk = os.statvfs(self._folder)
+        free_bytes = disk.f_bavail * disk.f_frsize
+        if free_bytes - size < self._reserve_bytes:
+            raise StoreFull(f"{free_bytes} bytes are free, of which {self._reserve_bytes} are in reserve")

@@ -183,7 +183,7 @@ class Store:
         store.findings = findings
         bulk = OwnedBulk(segments, index, settings.segment_bytes)
         store._own_bulk = bulk
-        store._bulk = BulkPool(bulk, settings.segment_bytes, keep=False)
+        store._bulk = BulkPool(bulk, settings.segment_bytes, store._room, keep=False)
         committer = Committer(
             database=database,
             blocks=store.blocks,
@@ -191,6 +191,7 @@ class Store:
             commit_log=CommitLog(segments, index, settings.segment_bytes),
             key=key,
             clock_ms=clock,
+            room=store._room,
             buckets=known.by_name,
             shared=shared,
         )
@@ -230,7 +231,7 @@ class Store:
                 folder, settings, opened.pop_all(), database=database, segments=segments, index=index, heads=shared
             )
         store._committer = mutator
-        store._bulk = BulkPool(bulk_source, settings.segment_bytes, keep=settings.keep_bulk)
+        store._bulk = BulkPool(bulk_source, settings.segment_bytes, store._room, keep=settings.keep_bulk)
         return store
 
     @classmethod
@@ -354,6 +355,8 @@ class Store:
 
     def require_room(self, size: int) -> None:
         """Refuse an upload of ``size`` bytes that would not leave the reserve free.
+
+        To be asked before an upload is read; as it is written, the disk is looked at again.
 
         Raises:
             StoreFull: there is not that much room.

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,11 @@ pytestmark = pytest.mark.not_remote(reason="what the node has is dropped, so the
 MIB = 1 << 20
 DISK_MIB = 96
 RESERVE_MIB = 16
+WORKERS = 3
+LARGE_MIB = 60
+PIECE_SECONDS = 0.02
+COMMITS_BYTES_MAX = 4 * MIB
+"""What the commits of a test take, and the registry's journal."""
 ATTEMPTS_MAX = 1000
 RECOVER_SECONDS_MAX = 5.0
 
@@ -42,7 +52,10 @@ def full(small_disk: Path, start: Callable[..., Any]) -> Iterator[Any]:
     """A server on the small disk, and a client of it."""
     server = start(
         data_dir=small_disk / "data",
-        config={"store": {"reserve_free_bytes": f"{RESERVE_MIB}MiB", "segment_bytes": "32MiB"}},
+        config={
+            "workers": WORKERS,
+            "store": {"reserve_free_bytes": f"{RESERVE_MIB}MiB", "segment_bytes": "32MiB"},
+        },
     )
     client = server.boto3()
     client.create_bucket(Bucket="small")
@@ -96,6 +109,58 @@ def test_uploads_stop_at_the_reserve(full: Any, small_disk: Path, size: int) -> 
     wait_until(lambda: put(s3, "afterwards", size) == 200, RECOVER_SECONDS_MAX)
     stored["afterwards"] = size
     check_all(s3, stored)
+
+
+def free_bytes(folder: Path) -> int:
+    """How much the folder's file system still takes."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
+def upload_slowly(server: Any, connection: socket.socket, key: str, size: int) -> int:
+    """The status of a PUT of which a MiB arrives every few milliseconds."""
+    target = f"/small/{key}"
+    headers = server.signed("PUT", target, payload="UNSIGNED-PAYLOAD")
+    # A refusal may come before the last byte has gone.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(server.wire_form("PUT", target, headers, length=size))
+        for _ in range(size // MIB):
+            connection.sendall(bytes(MIB))
+            time.sleep(PIECE_SECONDS)
+    reply = server.read_reply(connection, "PUT")
+    assert reply is not None
+    assert reply.status == 200 or reply.code == "InsufficientStorage"
+    return reply.status
+
+
+def test_uploads_that_do_not_fit_together_leave_the_reserve(full: Any, small_disk: Path) -> None:
+    """Each fits when it begins, each with another worker; deletes go on while they come to the end of the disk."""
+    s3 = full.boto3()
+    # So that each delete has something to write.
+    s3.put_bucket_versioning(Bucket="small", VersioningConfiguration={"Status": "Enabled"})
+    lowest = before = free_bytes(small_disk)
+    deleted = 0
+    connections = [connection for (connection,) in full.connections_to_all_workers().values()]
+    with ThreadPoolExecutor(WORKERS) as threads:
+        uploads = [
+            threads.submit(upload_slowly, full, connection, f"large-{number}", LARGE_MIB * MIB)
+            for number, connection in enumerate(connections)
+        ]
+        while not all(upload.done() for upload in uploads):
+            s3.delete_object(Bucket="small", Key=f"key-{deleted}")
+            deleted += 1
+            lowest = min(lowest, free_bytes(small_disk))
+    statuses = [upload.result() for upload in uploads]
+    for connection in connections:
+        connection.close()
+    assert 507 in statuses
+    assert deleted > 10
+    # A block of each may be written between another's look at the disk and its write.
+    assert lowest > (RESERVE_MIB - WORKERS) * MIB - COMMITS_BYTES_MAX
+    stored = {f"large-{number}" for number, status in enumerate(statuses) if status == 200}
+    assert {row["Key"] for row in s3.list_objects_v2(Bucket="small").get("Contents", ())} == stored
+    assert free_bytes(small_disk) > before - LARGE_MIB * MIB * len(stored) - COMMITS_BYTES_MAX
+    assert put(s3, "afterwards", MIB) == 200
 
 
 def test_not_a_byte_left(full: Any, small_disk: Path) -> None:

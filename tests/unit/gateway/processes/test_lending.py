@@ -20,6 +20,7 @@ from gateway.processes.link import Lend
 from gateway.processes.worker import _LentBulk, _Owner
 from gateway.store.bulk import BulkPool, OwnedBulk
 from gateway.store.errors import StoreError, StoreFull, StoreReadOnly
+from gateway.store.room import DiskRoom
 from gateway.store.segment import Segment
 from gateway.store.store import Owned, Store, StoreSettings
 from mst.block import Block
@@ -59,7 +60,7 @@ async def _lending(path: Path) -> AsyncIterator[Loan]:
         ours, theirs = socket.socketpair()
         await asyncio.get_running_loop().create_connection(lambda: member.link, sock=ours)
         worker = await _Owner.connect(theirs)
-        pool = BulkPool(_LentBulk(worker, store.folder), SEGMENT_BYTES, keep=False)
+        pool = BulkPool(_LentBulk(worker, store.folder), SEGMENT_BYTES, DiskRoom(store.folder.path, 0), keep=False)
         loan = Loan(store, store._own_bulk, member, worker, pool)
         yield loan
         await loan.end_worker()

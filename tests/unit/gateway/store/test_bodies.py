@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -304,7 +305,7 @@ def test_a_body_cancelled_while_its_write_fails(tmp_path: Path, monkeypatch: pyt
 
     async def test() -> None:
         async with open_client(tmp_path) as client:
-            await (await _written(client, b"makes a segment" * 20_000)).abort()
+            await client.entry(b"makes a segment" * 20_000)
             monkeypatch.setattr(os, "pwritev", fail)
             upload = asyncio.ensure_future(client.entry(CONTENT[:size]))
             await asyncio.to_thread(writing.wait)
@@ -317,11 +318,22 @@ def test_a_body_cancelled_while_its_write_fails(tmp_path: Path, monkeypatch: pyt
     asyncio.run(test())
 
 
-async def _written(client: StoreClient, content: bytes) -> BodyWriter:
-    writer = client.store.new_body()
-    await writer.write(content)
-    await writer.finish()
-    return writer
+def test_a_body_that_does_not_fit_is_refused_at_the_next_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small that is, so that what was written is soon free again for the uploads beside it."""
+
+    async def test() -> None:
+        async with open_client(tmp_path, StoreSettings(reserve_free_bytes=MIB, threads=4)) as client:
+            monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=2 * MIB - 1, f_frsize=1))
+            writer = client.store.new_body()
+            await writer.write(CONTENT[: STRETCH_BYTES + 1])
+            assert writer._busy is not None
+            await asyncio.wait([writer._busy])
+            with pytest.raises(StoreFull, match="in reserve"):
+                await writer.write(b"x")
+            await writer.abort()
+            _assert_nothing_borrowed(client)
+
+    asyncio.run(test())
 
 
 def test_memory_of_a_body_is_a_few_leaves(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from gateway.store.bulk import BulkPool, BulkWriter, OwnedBulk
 from gateway.store.errors import StoreFull, StoreReadOnly
 from gateway.store.index import BlockIndex
 from gateway.store.recovery import recover
+from gateway.store.room import DiskRoom
 from gateway.store.segment import Segment
 from gateway.store.segments import Segments
 from mst import car
@@ -28,8 +30,8 @@ def owned(segments: Segments, index: BlockIndex) -> OwnedBulk:
 
 
 @pytest.fixture
-def pool(owned: OwnedBulk) -> BulkPool:
-    return BulkPool(owned, SEGMENT_BYTES)
+def pool(owned: OwnedBulk, segments: Segments) -> BulkPool:
+    return BulkPool(owned, SEGMENT_BYTES, DiskRoom(segments._folder.path, 0))
 
 
 def _block(seed: int, size: int = 1000) -> Block:
@@ -114,6 +116,25 @@ def test_an_aborted_upload_leaves_no_byte(pool: BulkPool, segments: Segments, in
     assert index.get(_block(4).cid.digest) is not None
 
 
+def test_a_block_leaves_the_reserve_free(
+    segments: Segments, index: BlockIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was free when its upload began; what was written before it is given back."""
+    pool = BulkPool(OwnedBulk(segments, index, SEGMENT_BYTES), SEGMENT_BYTES, DiskRoom(segments._folder.path, 5000))
+    free = iter([9000, 6000, 5999, 9000])
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=next(free), f_frsize=1))
+    writer = pool.borrow()
+    writer.append(*_block(1))
+    writer.append(*_block(2))
+    with pytest.raises(StoreFull, match="5999 bytes are free, of which 5000 are in reserve"):
+        writer.append(*_block(3))
+    writer.abort()
+    (segment,) = segments.of_kind("bulk")
+    assert _on_disk(segment) == len(car.HEADER)
+    _upload(pool.borrow(), _block(4))
+    assert len(segments.of_kind("bulk")) == 1
+
+
 def test_an_upload_ends_once(pool: BulkPool, segments: Segments) -> None:
     writer = pool.borrow()
     _upload(writer, _block(1))
@@ -147,7 +168,7 @@ def test_segments_of_the_last_run_are_used_again(pool: BulkPool, segments: Segme
     _upload(pool.borrow(), _block(3))
     again = Segments(segments._folder, read_only=False)
     recover(again, index, repair=True)
-    next_pool = BulkPool(OwnedBulk(again, index, SEGMENT_BYTES), SEGMENT_BYTES)
+    next_pool = BulkPool(OwnedBulk(again, index, SEGMENT_BYTES), SEGMENT_BYTES, pool.room)
     _upload(next_pool.borrow(), _block(4))
     assert len(again.of_kind("bulk")) == 2
     assert [segment.size > SEGMENT_BYTES for segment in again.of_kind("bulk")] == [True, False]
@@ -204,7 +225,7 @@ def test_what_is_never_written_to_again_may_be_retired(
     def fail(*_: object) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    pool = BulkPool(owned, SEGMENT_BYTES, keep=keep)
+    pool = BulkPool(owned, SEGMENT_BYTES, DiskRoom(segments._folder.path, 0), keep=keep)
     writer = pool.borrow()
     (failed,) = segments.of_kind("bulk")
     assert not owned.retire(failed.number)

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from hashlib import md5
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from gateway.store.errors import (
 from gateway.store.mutations import Committed, Delete, DropBucket, MakeBucket, Mutation, Put, Record
 from gateway.store.registering import Registrar
 from gateway.store.segment import Segment
+from gateway.store.store import StoreSettings
 from mst import tree
 from mst.cid import CID, RAW
 from mst.commit import Commit
@@ -480,6 +482,28 @@ def test_after_an_error_of_the_disk_nothing_more_is_written(tmp_path: Path, call
 
 async def _expect(client: StoreClient, contents: dict[bytes, bytes]) -> None:
     assert await client.contents("b") == contents
+
+
+def test_bodies_that_would_not_leave_the_reserve_are_refused_alone(
+    tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not so what is stored already, and deletes: the reserve is kept for them."""
+
+    async def test(client: StoreClient) -> None:
+        await client.put("b", b"old", b"old")
+        large = (await client.entry(content_of("large", 300_000)))._replace(bucket="b", key=b"large")
+        free = 1000 + len(b"gate")
+        monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=free, f_frsize=1))
+        mutations: list[Mutation] = [
+            _put(b"1", b"123"), _put(b"2", b"12"), large, Delete("b", b"old"), _put(b"3", b"1"), _put(b"4", b"1")
+        ]  # fmt: skip
+        answers = await _batch(client, gate, mutations)
+        expected = [Committed, StoreFull, Committed, Committed, Committed, StoreFull]
+        assert [type(answer) for answer in answers] == expected
+        assert client.store.committer.failure is None
+        assert set(await client.contents("b")) == {b"gate", b"1", b"large", b"3"}
+
+    _run(tmp_path, test, settings=StoreSettings(reserve_free_bytes=1000, threads=4))
 
 
 def test_a_full_disk_refuses_the_batch_and_no_more(tmp_path: Path) -> None:

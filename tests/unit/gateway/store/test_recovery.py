@@ -18,6 +18,7 @@ from gateway.store.folder import DataFolder
 from gateway.store.index import BlockIndex
 from gateway.store.log import CommitLog
 from gateway.store.recovery import Finding, recover
+from gateway.store.room import DiskRoom
 from gateway.store.segment import Segment
 from gateway.store.segments import Segments
 from mst import car
@@ -77,7 +78,8 @@ def _start(path: Path, *, repair: bool = True) -> Iterator[Opened]:
     try:
         findings = recover(segments, index, repair=repair)
         log = CommitLog(segments, index, SEGMENT_BYTES)
-        yield Opened(segments, index, findings, log, BulkPool(OwnedBulk(segments, index, SEGMENT_BYTES), SEGMENT_BYTES))
+        bulk = BulkPool(OwnedBulk(segments, index, SEGMENT_BYTES), SEGMENT_BYTES, DiskRoom(path, 0))
+        yield Opened(segments, index, findings, log, bulk)
     finally:
         index._env.close()
         segments.close()
