@@ -35,6 +35,8 @@ from gateway.store.folder import DataFolder
 from gateway.store.segment import Segment
 from gateway.store.store import Store, StoreSettings, clock_ms
 from gateway.tls import Certificate
+from mst.commit import Commit
+from mst.errors import FormatError
 from registry import credentials
 from registry.space import SpaceKey
 
@@ -49,6 +51,10 @@ log = structlog.get_logger(__name__)
 
 class FolderIncomplete(StoreError):
     """A file that everything else in the data folder depends on is gone."""
+
+
+class WrongKey(StoreError):
+    """The space key is another than the one that signed what the folder has."""
 
 
 class Gateway:
@@ -79,6 +85,7 @@ class Gateway:
                 has already.
             FolderLocked: another process owns the folder.
             FolderIncomplete: the folder has data, but not the key or the registry that belongs to it.
+            WrongKey: the folder's key is not the one that signed its buckets.
             StoreError, RegistryError, OSError: the folder cannot be used.
         """
         _report_certificate(config)
@@ -93,6 +100,7 @@ class Gateway:
             share = nursery is not None
             store = Store.open_for_writing(folder, key, _store_settings(config), progress=progress, share=share)
             try:
+                _require_own_key(store, key)
                 _require_keys(store, config)
             except BaseException:
                 store.close()
@@ -249,6 +257,25 @@ def _require_whole(folder: DataFolder) -> None:
         raise FolderIncomplete(
             f"{folder.registry} is gone, without which {folder.segments} seems empty: restore it from a backup"
         )
+
+
+def _require_own_key(store: Store, key: SpaceKey) -> None:
+    """Refuse a key that would break the chain of commits: the newest one that can be read here tells whose it is.
+
+    Raises:
+        WrongKey: see there.
+    """
+    for bucket in sorted(store.buckets(), key=lambda bucket: bucket.head_time_ms, reverse=True):
+        try:
+            space = Commit.decode(store.blocks.read(bucket.commit)).space
+        except (StoreError, FormatError):
+            continue  # on the storage node alone, or damaged, which is told to whoever reads it
+        if space != key.did:
+            raise WrongKey(
+                f"{store.folder.key} is another key than this folder had: bucket {bucket.name} is signed by {space},"
+                f" this is {key.did}. Restore the folder's own {store.folder.key.name} from a backup"
+            )
+        return
 
 
 def _require_keys(store: Store, config: Config) -> None:

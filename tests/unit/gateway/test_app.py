@@ -13,12 +13,16 @@ import structlog
 from structlog.testing import capture_logs
 
 from gateway import app
-from gateway.app import Gateway
+from gateway.app import FolderIncomplete, Gateway, WrongKey
 from gateway.config import Config, ConfigError, load_config
-from gateway.store.errors import FolderLocked, StoreReadOnly
+from gateway.store.blocks import Blocks
+from gateway.store.errors import BlockMissing, FolderLocked, StoreReadOnly
+from gateway.store.folder import DataFolder
 from gateway.store.mutations import MakeBucket
+from mst.cid import CID
 from registry import credentials
 from registry.credentials import Credential
+from registry.space import SpaceKey
 
 
 @pytest.fixture(autouse=True)
@@ -101,3 +105,57 @@ def test_no_access_key_is_made_where_one_is_configured(config: Config) -> None:
     gateway = Gateway.open(Config.model_validate({**dict(config), "credentials": [mine]}))
     assert _keys(gateway) == []
     gateway.close()
+
+
+def _make_buckets(config: Config, *names: str) -> list[CID]:
+    """Make them, and stop; their commits."""
+    gateway = Gateway.open(config)
+    for number, name in enumerate(names):
+        asyncio.run(gateway._store.committer.submit(MakeBucket(name, 4, None, bytes([number]) * 16)))
+    heads = [bucket.commit for bucket in gateway._store.buckets()]
+    gateway.close()
+    return heads
+
+
+def test_another_key_than_the_one_that_signed_is_refused(config: Config) -> None:
+    _make_buckets(config, "photos")
+    folder = DataFolder(config.data_dir)
+    theirs = folder.key.read_bytes()
+    had = SpaceKey.load(folder.key).did
+    folder.key.unlink()
+    with pytest.raises(FolderIncomplete, match="restore it from a backup"):
+        Gateway.open(config)
+    other = SpaceKey.load_or_create(folder.key).did
+    with pytest.raises(WrongKey, match=f"bucket photos is signed by {had}, this is {other}. Restore .* from a backup"):
+        Gateway.open(config)
+    folder.key.write_bytes(theirs)
+    Gateway.open(config).close()
+
+
+def test_a_key_cannot_be_compared_with_commits_that_are_not_here(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far, here = _make_buckets(config, "far", "here")
+    folder = DataFolder(config.data_dir)
+    folder.key.unlink()
+    SpaceKey.load_or_create(folder.key)
+    missing = {far}
+    read = Blocks.read
+
+    def read_what_is_here(blocks: Blocks, cid: CID) -> bytes:
+        if cid in missing:
+            raise BlockMissing(str(cid))
+        return read(blocks, cid)
+
+    monkeypatch.setattr(Blocks, "read", read_what_is_here)
+    with pytest.raises(WrongKey, match="bucket here is signed by"):
+        Gateway.open(config)
+    missing.add(here)
+    Gateway.open(config).close()
+
+
+def test_a_new_folder_takes_any_key(config: Config) -> None:
+    Gateway.open(config).close()
+    DataFolder(config.data_dir).key.unlink()
+    SpaceKey.load_or_create(DataFolder(config.data_dir).key)
+    Gateway.open(config).close()
