@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from gateway.cli.output import printable
 from gateway.config import ConfigError
 from gateway.store.errors import (
     BlockCorrupt,
@@ -37,12 +38,12 @@ class Failure(click.ClickException):
     """Ends the program with a message for the person who ran it.
 
     Args:
-        message: what is wrong and what to do about it, one line.
+        message: what is wrong and what to do about it, one line; what could steer a terminal is escaped.
         code: the exit code.
     """
 
     def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.exit_code = int(code)  # type: ignore[misc]  # click declares it for whole classes, and reads it here
 
 

@@ -128,8 +128,10 @@ def _switch(access_key: str, config: Config, as_json: bool, *, disabled: bool) -
         with _written(config) as connection:
             found = credentials.set_disabled(connection, access_key, disabled=disabled)
             left = any(not key.disabled for key in credentials.list_all(connection))
-    except CredentialMissing as error:
-        raise Failure(f"{error}: `ms3t keys list` shows those there are", ExitCode.NOT_FOUND) from error
+    except (CredentialMissing, UnicodeEncodeError) as error:  # the latter of what is not even text
+        raise Failure(
+            f"there is no access key {access_key}: `ms3t keys list` shows those there are", ExitCode.NOT_FOUND
+        ) from error
     if as_json:
         show_json(_facts(found))
     else:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from itertools import islice
 
 import click
 
-from gateway.cli.failure import Verb
+from gateway.cli.failure import ExitCode, Failure, Verb
 from gateway.cli.options import as_json, configured
 from gateway.cli.output import Column, show_json, show_table, size_text, time_json, time_text, warn
 from gateway.cli.reading import open_store
@@ -51,7 +52,8 @@ _COLUMNS = (
 def verb(bucket: str, number: int, config: Config, as_json: bool) -> None:
     """Show a bucket's commits, newest first.
 
-    The signature of each is checked. Any commit can be given to `ls`, `tree` and `cat` with --at.
+    The signature of each is checked, and the exit code is 5 if one is not right. Any commit can be
+    given to `ls`, `tree` and `cat` with --at.
 
     \b
     Examples:
@@ -61,14 +63,24 @@ def verb(bucket: str, number: int, config: Config, as_json: bool) -> None:
     with open_store(config) as opened:
         head = opened.store.bucket(bucket)
         space = _space(opened.store)
-        newest = islice(_history(opened.store, head), number)
+        newest = islice(_history(opened.store, head), min(number, sys.maxsize))
         rows = [(cid, commit, _is_signed(commit, space)) for cid, commit in newest]
     if as_json:
         show_json([_facts(*row) for row in rows])
-        return
-    show_table(_COLUMNS, (_cells(*row) for row in rows))
-    oldest = rows[-1][1].sequence
-    if oldest > 1 and len(rows) < number:
+    else:
+        show_table(_COLUMNS, (_cells(*row) for row in rows))
+        _say_how_many_more(head, rows[-1][1].sequence, all_asked=len(rows) < number)
+    if bad := sum(not signed for _, _, signed in rows):
+        raise Failure(
+            f"{bad} of these {len(rows)} commits of bucket {bucket} are not signed by this folder's space key:"
+            " restore the key, or the folder, from a backup",
+            ExitCode.DAMAGED,
+        )
+
+
+def _say_how_many_more(head: Bucket, oldest: int, *, all_asked: bool) -> None:
+    """Tell of the commits before number ``oldest``, which were not shown."""
+    if oldest > 1 and all_asked:
         click.echo(f"{oldest - 1} older ones were dropped here, and the storage node keeps the newest alone", err=True)
     elif oldest > 1:
         click.echo(f"{oldest - 1} older ones: -n {head.sequence} shows all", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,9 @@ def test_a_key_is_disabled_and_enabled(
         missing = ms3t("keys", verb, "nobody", data=own.path)
         assert missing.exit_code == 3
         assert missing.stderr == "Error: there is no access key nobody: `ms3t keys list` shows those there are\n"
+        no_text = ms3t("keys", verb, os.fsdecode(b"\xff"), data=own.path)
+        assert no_text.exit_code == 3
+        assert no_text.stderr == "Error: there is no access key \\udcff: `ms3t keys list` shows those there are\n"
 
 
 def test_configured_keys_are_listed_and_left_alone(

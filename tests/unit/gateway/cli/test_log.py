@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ def test_only_the_newest(made: Any, ms3t: Callable[..., Result], ms3t_json: Call
     assert f"{len(made.states) - 2} older" in result.stderr
     assert len([line for line in result.stdout.splitlines() if "verified" in line]) == 2
     assert ms3t("log", "photos", "-n", "0", data=made.path).exit_code == 2
+    assert len(ms3t_json("log", "photos", "-n", "9" * 20, data=made.path)) == len(made.states)
 
 
 def test_commits_of_another_key_are_not_verified(own: Any, ms3t: Callable[..., Result]) -> None:
@@ -36,9 +38,15 @@ def test_commits_of_another_key_are_not_verified(own: Any, ms3t: Callable[..., R
     assert "NOT VERIFIED" not in without.stdout
     assert "space key" in without.stderr
     SpaceKey.load_or_create(own.folder.key)
+    assert without.exit_code == 0
     other = ms3t("log", "photos", data=own.path)
-    assert other.exit_code == 0
+    assert other.exit_code == 5
     assert other.stdout.count("NOT VERIFIED") == len(own.states)
+    told = f"Error: {len(own.states)} of these {len(own.states)} commits of bucket photos are not signed by"
+    assert other.stderr.startswith(told)
+    as_json = ms3t("log", "photos", "--json", data=own.path)
+    assert as_json.exit_code == 5
+    assert [row["verified"] for row in json.loads(as_json.stdout)] == [False] * len(own.states)
 
 
 def test_no_such_bucket(made: Any, ms3t: Callable[..., Result]) -> None:

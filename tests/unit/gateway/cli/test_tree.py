@@ -43,6 +43,8 @@ def test_a_huge_tree_is_cut_and_says_so(made: Any, ms3t: Callable[..., Result], 
     assert ms3t("tree", "many", "--nodes", "50", data=made.path).stdout.count("level") == 50
     top = ms3t_json("tree", "many", "--depth", "2", data=made.path)["tree"]
     assert {node["level"] for node in _nodes(top)} == {top["level"], top["level"] - 1}
+    no_limit = ms3t_json("tree", "many", "--depth", "9" * 20, "--nodes", "9" * 20, data=made.path)["tree"]
+    assert sum(node["entries"] for node in _nodes(no_limit)) == len(made.many)
 
 
 def test_a_keys_path_is_what_a_look_up_reads(
