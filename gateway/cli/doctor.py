@@ -16,6 +16,7 @@ from gateway.checks import code, folder, heads, machine, remote
 from gateway.checks.certificate import check_certificate
 from gateway.checks.result import Result, fail, ok, warn
 from gateway.cli.failure import ExitCode, Verb
+from gateway.cli.folder import misplaced
 from gateway.cli.options import CONFIG_OPTION, DATA_DIR_OPTION, as_json
 from gateway.cli.output import print_table, printable, show_json
 from gateway.cli.reading import look_into
@@ -74,8 +75,8 @@ def _examine(config_file: Path | None, data_dir: str | None) -> Iterator[Result]
 
 def _examine_folder(config: Config) -> Iterator[Result]:
     data = DataFolder(config.data_dir)
-    if not data.path.is_dir():
-        yield warn("data folder", f"{data.path} is not there yet", "`ms3t serve` makes it")
+    if (absent := _absent(data.path)) is not None:
+        yield absent
         yield machine.check_clock(None)
         yield machine.check_port(config.listen.host, config.listen.port)
         return
@@ -100,6 +101,13 @@ def _examine_folder(config: Config) -> Iterator[Result]:
         yield machine.check_port(config.listen.host, config.listen.port)
     else:
         yield machine.check_running(running.endpoint)
+
+
+def _absent(path: Path) -> Result | None:
+    """What is said of a place where no data folder is; None if one is there."""
+    if reason := misplaced(path, "gateway"):
+        return fail("data folder", reason, "name another with --data-dir")
+    return None if path.is_dir() else warn("data folder", f"{path} is not there yet", "`ms3t serve` makes it")
 
 
 def _space(data: DataFolder) -> str | None:

@@ -14,6 +14,7 @@ import uvloop
 
 from gateway.checks.machine import check_http_parser
 from gateway.cli.failure import ExitCode, Failure, Verb
+from gateway.cli.folder import require_place
 from gateway.cli.options import as_json
 from gateway.cli.output import show_json
 from gateway.config import Listen, TlsFiles
@@ -93,6 +94,7 @@ def run(
       ms3t node serve
       ms3t node serve --data-dir /srv/node --listen 0.0.0.0:9100 --public-url https://node.example.com
     """
+    require_place(data_dir, "storage node")
     set_up_logs(log_level, log_format)
     parser = check_http_parser()
     if parser.status == "fail":
@@ -134,6 +136,7 @@ def grant(did: str, data_dir: Path, days: int | None, as_json: bool) -> None:
         audience = DID.parse(did)
     except Malformed as error:
         raise click.BadParameter(str(error), param_hint="DID") from error
+    require_place(data_dir, "storage node")
     folder = NodeFolder(data_dir)
     if not folder.key.is_file():
         raise Failure(

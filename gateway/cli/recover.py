@@ -16,6 +16,7 @@ from gateway.app import ROOT_USER
 from gateway.cli.again import command
 from gateway.cli.buckets import COLUMNS, cells, facts
 from gateway.cli.failure import ExitCode, Failure, Verb
+from gateway.cli.folder import require_place
 from gateway.cli.options import CONFIG_OPTION, DATA_DIR_OPTION, as_json, load
 from gateway.cli.output import printable, show_json, show_table, size_text, time_json, time_text, warn
 from gateway.config import Config, ConfigError
@@ -61,6 +62,7 @@ def verb(
       ms3t recover --data-dir /srv/ms3t --verify --json
     """
     config = load(config_file, data_dir)
+    require_place(config.data_dir, "gateway")
     folder = DataFolder(config.data_dir)
     require_new(folder)
     key = _key(folder, key_file)

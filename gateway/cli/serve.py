@@ -18,6 +18,7 @@ from gateway.app import Gateway, start_nursery
 from gateway.checks.machine import check_http_parser
 from gateway.cli.again import command
 from gateway.cli.failure import Failure, Verb
+from gateway.cli.folder import require_place
 from gateway.cli.options import CONFIG_OPTION, DATA_DIR_OPTION
 from gateway.config import Config, load_config
 from gateway.logs import set_up_logs
@@ -58,6 +59,7 @@ def verb(config_file: Path | None, data_dir: str | None, **flags: str | bool | N
     keys = ("listen", "workers", "s3.region", "log.level", "log.format", "log.access")
     settings = {key: flags[key.replace(".", "_")] for key in keys}
     config = load_config(config_file, os.environ, {"data_dir": data_dir, **settings})
+    require_place(config.data_dir, "gateway")
     set_up_logs(config.log.level, config.log.format)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something that it could have read anew
     parser = check_http_parser()

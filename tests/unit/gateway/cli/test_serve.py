@@ -341,14 +341,6 @@ def test_bad_settings_are_named(tmp_path: Path, ms3t: Callable[..., Result], arg
     assert not (tmp_path / "data").exists()
 
 
-def test_a_data_folder_that_is_a_file(tmp_path: Path, serve: Callable[..., Any]) -> None:
-    (tmp_path / "data").write_text("")
-    server = serve(tmp_path / "data")
-    assert server.process.wait(30) == 1
-    assert len(server.output().splitlines()) == 1
-    assert str(tmp_path / "data") in server.output()
-
-
 def test_reading_while_it_writes(
     own: Any, serve: Callable[..., Any], client_of: Callable[[Path], Client], ms3t_json: Callable[..., Any]
 ) -> None:
