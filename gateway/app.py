@@ -17,7 +17,7 @@ from typing import Self
 import structlog
 
 from gateway.config import Config, ConfigError, Listen
-from gateway.endpoint import Running, endpoint_of, write_running
+from gateway.endpoint import Running, endpoint_of, forget_running, write_running
 from gateway.file_limit import raise_file_limit
 from gateway.processes import worker
 from gateway.processes.crew import Crew
@@ -151,6 +151,7 @@ class Gateway:
         if self._nursery is not None:
             self._nursery.close()
         self._store.close()
+        forget_running(self._store.folder)
         self._store.folder.release()
         log.info("stopped")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pwd
 import stat
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.checks.result import Result, fail, ok, warn
+from gateway.endpoint import lock_holder
 from gateway.store.folder import DataFolder
 from registry import credentials
 from registry.database import Database
@@ -18,7 +18,6 @@ from registry.key_file import KeyFileError
 from registry.space import SpaceKey
 
 _OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
-_PID_BYTES_MAX = 32
 
 
 def check_folder(folder: DataFolder) -> Iterator[Result]:
@@ -64,25 +63,6 @@ def check_keys(folder: DataFolder, configured: int) -> Iterator[Result]:
             )
             return
     yield _check_registry(folder, configured)
-
-
-def lock_holder(folder: DataFolder) -> int | None:
-    """The process that owns the folder, or None.
-
-    Looks by sharing the lock for a moment, which is all that flock offers.
-    """
-    try:
-        fd = os.open(folder.path / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.read(fd, _PID_BYTES_MAX).strip()
-        return int(text) if text.isdigit() else 0
-    finally:
-        os.close(fd)
-    return None
 
 
 def _check_registry(folder: DataFolder, configured: int) -> Result:

@@ -97,7 +97,7 @@ def _examine_folder(config: Config) -> Iterator[Result]:
         yield from remote.check_node(config, key)
     yield machine.check_clock(newest_ms)
     running = read_running(data)
-    if folder.lock_holder(data) is None or running is None:
+    if running is None:
         yield machine.check_port(config.listen.host, config.listen.port)
     else:
         yield machine.check_running(running.endpoint)

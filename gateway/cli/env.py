@@ -63,4 +63,9 @@ def _first_key(folder: DataFolder, config: Config) -> Credential:
     for key in (*keys, *(section.credential for section in config.credentials)):
         if not key.disabled:
             return key
-    raise Failure(f"{folder.path} has no access key yet: run `ms3t serve` first", ExitCode.NOT_FOUND)
+    reason = (
+        "no access key is enabled: run `ms3t keys enable ACCESS_KEY`, or `ms3t keys create`"
+        if keys
+        else "there is no access key yet: run `ms3t serve` first, or `ms3t keys create`"
+    )
+    raise Failure(f"{folder.path}: {reason}", ExitCode.NOT_FOUND)

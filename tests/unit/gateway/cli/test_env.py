@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -45,10 +46,37 @@ def test_a_shell_can_evaluate_it(made: Any, ms3t: Callable[..., Result]) -> None
 
 
 def test_values_are_quoted(own: Any, ms3t: Callable[..., Result]) -> None:
-    write_running(own.folder, Running(1, "http://h; echo $PWD", "re'gion"))
+    folder = own.folder
+    folder.own()
+    write_running(folder, Running(os.getpid(), "http://h; echo $PWD", "re'gion"))
     got = _evaluated(ms3t("env", data=own.path).stdout)
     assert got["AWS_ENDPOINT_URL"] == "http://h; echo $PWD"
     assert got["AWS_DEFAULT_REGION"] == "re'gion"
+    folder.release()
+
+
+def test_a_server_that_was_killed_is_not_believed(own: Any, ms3t_json: Callable[..., Any]) -> None:
+    folder = own.folder
+    write_running(folder, Running(os.getpid(), "http://127.0.0.1:7777", "eu-central-1"))
+    assert ms3t_json("env", data=own.path)["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9000"
+    folder.own()
+    assert ms3t_json("env", data=own.path)["AWS_ENDPOINT_URL"] == "http://127.0.0.1:7777"
+    write_running(folder, Running(1, "http://127.0.0.1:7778", "eu-central-1"))
+    assert ms3t_json("env", data=own.path)["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9000"
+    folder.release()
+    assert ms3t_json("env", data=own.path)["AWS_DEFAULT_REGION"] == "us-east-1"
+
+
+def test_all_keys_are_disabled(own: Any, ms3t: Callable[..., Result]) -> None:
+    database = Database.open_beside(own.folder.registry)
+    with database.write() as connection:
+        for key in credentials.list_all(connection):
+            credentials.set_disabled(connection, key.access_key, disabled=True)
+    database.close()
+    result = ms3t("env", data=own.path)
+    assert result.exit_code == 3
+    told = "no access key is enabled: run `ms3t keys enable ACCESS_KEY`, or `ms3t keys create`"
+    assert result.stderr == f"Error: {own.path}: {told}\n"
 
 
 def test_the_configured_endpoint_where_no_server_has_run(made: Any, ms3t: Callable[..., Result]) -> None:
@@ -69,6 +97,11 @@ def test_a_folder_without_keys(tmp_path: Path, ms3t: Callable[..., Result]) -> N
 
 
 def test_a_server_json_that_makes_no_sense_is_as_none(own: Any) -> None:
+    folder = own.folder
+    folder.own()
+    write_running(folder, Running(os.getpid(), "http://127.0.0.1:7777", "eu-central-1"))
+    assert read_running(folder) is not None
     for text in ("", "[]", "{}", '{"pid": "x", "endpoint": "y", "region": "z"}', "\xff"):
-        own.folder.server.write_bytes(text.encode("latin-1"))
-        assert read_running(own.folder) is None
+        folder.server.write_bytes(text.encode("latin-1"))
+        assert read_running(folder) is None
+    folder.release()

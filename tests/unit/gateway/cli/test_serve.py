@@ -96,6 +96,7 @@ def test_signals_end_it_with_0_and_a_complete_log(
     assert server.stop(number) == 0
     assert "ListBuckets" in server.output()
     assert "stopped" in server.output()
+    assert not own.folder.server.exists()
     assert "Traceback" not in server.output()
 
 
@@ -172,6 +173,7 @@ def test_verbs_beside_a_server_see_what_it_answered(
         assert all(row["verified"] for row in ms3t_json("log", "photos", data=data))
     before = ms3t_json("roots", data=data)
     assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert (data / "server.json").exists()
     assert ms3t_json("roots", data=data) == before
     again = serve(data)
     again.wait_until_ready()
