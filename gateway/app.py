@@ -291,7 +291,10 @@ def _require_keys(store: Store, config: Config) -> None:
             credentials.create(connection, display_name=ROOT_USER, now_ms=clock_ms())
     for configured in config.credentials:
         if configured.access_key in keys:
-            raise ConfigError(f"credentials: {store.folder.path} has an access key {configured.access_key} already")
+            raise ConfigError(
+                f"credentials: {store.folder.path} has an access key {configured.access_key} already:"
+                " remove it from credentials, or take another"
+            )
 
 
 def _report_certificate(config: Config) -> None:

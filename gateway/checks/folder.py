@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from gateway.checks.result import Result, fail, ok, warn
@@ -48,8 +48,8 @@ def check_room(folder: DataFolder, reserve_bytes: int) -> Result:
     return ok("room", detail)
 
 
-def check_keys(folder: DataFolder, configured: int) -> Iterator[Result]:
-    """The space key and the registry, which holds the secret access keys besides so many that are ``configured``."""
+def check_keys(folder: DataFolder, configured: Collection[str]) -> Iterator[Result]:
+    """The space key and the registry, which holds the secret keys of all access keys but those ``configured``."""
     try:
         yield ok("space key", SpaceKey.load(folder.key).did)
     except KeyFileError as error:
@@ -65,7 +65,7 @@ def check_keys(folder: DataFolder, configured: int) -> Iterator[Result]:
     yield _check_registry(folder, configured)
 
 
-def _check_registry(folder: DataFolder, configured: int) -> Result:
+def _check_registry(folder: DataFolder, configured: Collection[str]) -> Result:
     try:
         database = Database.open(folder.registry, read_only=True)
     except RegistryError as error:
@@ -77,7 +77,13 @@ def _check_registry(folder: DataFolder, configured: int) -> Result:
         return fail("registry", str(error), "restore it from a backup")
     finally:
         database.close()
-    usable = configured + sum(not key.disabled for key in keys)
+    if doubled := [key.access_key for key in keys if key.access_key in configured]:
+        return fail(
+            "registry",
+            f"it has an access key {doubled[0]}, which credentials set too",
+            "remove it from credentials, or take another",
+        )
+    usable = len(configured) + sum(not key.disabled for key in keys)
     if not usable:
         return fail("registry", "no access key is enabled: every request is refused", "ms3t keys enable, or create")
     return ok("registry", f"{usable} access key{'' if usable == 1 else 's'}, readable by the owner alone")

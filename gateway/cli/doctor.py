@@ -82,7 +82,7 @@ def _examine_folder(config: Config) -> Iterator[Result]:
         return
     yield from folder.check_folder(data)
     yield folder.check_room(data, config.store.reserve_free_bytes)
-    yield from folder.check_keys(data, len(config.credentials))
+    yield from folder.check_keys(data, [section.access_key for section in config.credentials])
     newest_ms: int | None = None
     try:
         with look_into(data, config) as opened:

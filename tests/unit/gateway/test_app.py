@@ -95,7 +95,7 @@ def test_the_access_key_is_made_once(config: Config) -> None:
     gateway.close()
     again = {"access_key": first.access_key, "secret_key": "a-new-secret"}
     doubled = Config.model_validate({**dict(config), "credentials": [again]})
-    with pytest.raises(ConfigError, match=f"has an access key {first.access_key} already"):
+    with pytest.raises(ConfigError, match=f"has an access key {first.access_key} already: remove it from"):
         Gateway.open(doubled)
     Gateway.open(config).close()
 

@@ -129,6 +129,19 @@ def test_a_refused_configuration(made: Any, examine: Callable[..., Any], tmp_pat
     assert found["codec"][0]["status"] == "ok"
 
 
+def test_an_access_key_that_is_set_and_in_the_folder(
+    made: Any, examine: Callable[..., Any], ms3t_json: Callable[..., Any], tmp_path: Path
+) -> None:
+    (key,) = ms3t_json("keys", "list", data=made.path)
+    config = tmp_path / "ms3t.yaml"
+    config.write_text(f"credentials: [{{access_key: {key['access_key']}, secret_key: my-secret-1}}]")
+    config.chmod(0o600)
+    (found,) = examine("--config", str(config), data=made.path)["registry"]
+    assert found["status"] == "fail"
+    assert found["detail"] == f"it has an access key {key['access_key']}, which credentials set too"
+    assert found["todo"] == "remove it from credentials, or take another"
+
+
 def test_a_port_that_is_taken(made: Any, examine: Callable[..., Any]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
