@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -124,7 +125,7 @@ def _show_cards(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
 
 def show_json(value: object) -> None:
     """Print one JSON document."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(_json_text(value, indent=2))
 
 
 class JsonArray:
@@ -139,7 +140,7 @@ class JsonArray:
     def add(self, element: Mapping[str, Any]) -> None:
         """Print the next element."""
         sys.stdout.write(",\n " if self._count else "[")
-        sys.stdout.write(json.dumps(element, ensure_ascii=False))
+        sys.stdout.write(_json_text(element))
         self._count += 1
 
     def __exit__(
@@ -151,3 +152,9 @@ class JsonArray:
         # After an error the document stays open, so that nobody takes it for the whole.
         if error is None:
             sys.stdout.write("]\n" if self._count else "[]\n")
+
+
+def _json_text(value: object, indent: int | None = None) -> str:
+    """JSON that standard output can carry: in ASCII alone unless that is UTF-8."""
+    ascii_only = codecs.lookup(sys.stdout.encoding).name != "utf-8"
+    return json.dumps(value, indent=indent, ensure_ascii=ascii_only)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
+import sys
+
 import pytest
 
 from gateway.cli import VERBS, main
-from gateway.cli.output import JsonArray, printable, size_text, time_json, time_text
+from gateway.cli.output import JsonArray, printable, show_json, size_text, time_json, time_text
 
 
 @pytest.mark.parametrize(
@@ -51,6 +55,21 @@ def test_a_json_array_that_failed_is_not_whole(capsys: pytest.CaptureFixture[str
         array.add({"a": 1})
         raise ValueError("stop")
     assert capsys.readouterr().out == '[{"a": 1}'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_json_can_be_read_whatever_standard_output_takes(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = {"key": "naïve ✓ 😀 \x1b"}
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding, errors="backslashreplace"))
+    show_json(value)
+    with JsonArray() as array:
+        array.add(value)
+    sys.stdout.flush()
+    document, listed = out.getvalue().decode(encoding).split("}\n", 1)
+    assert json.loads(document + "}") == value
+    assert json.loads(listed) == [value]
+    assert ("naïve ✓ 😀" in document) is (encoding == "utf-8")
 
 
 def test_every_verb_can_be_loaded() -> None:
