@@ -12,6 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Self
 
 import structlog
@@ -254,10 +255,14 @@ def _require_whole(folder: DataFolder) -> None:
         raise FolderIncomplete(
             f"{folder.key} is gone, and no other key can sign for these buckets: restore it from a backup"
         )
-    if not folder.registry.exists() and any(folder.segments.iterdir()):
+    if not _has_content(folder.registry) and any(folder.segments.iterdir()):
         raise FolderIncomplete(
-            f"{folder.registry} is gone, without which {folder.segments} seems empty: restore it from a backup"
+            f"{folder.registry} is gone or empty, without which {folder.segments} seems empty: restore it from a backup"
         )
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def _require_own_key(store: Store, key: SpaceKey) -> None:

@@ -30,6 +30,8 @@ READ_CONNECTIONS_KEPT = 8
 """Read connections kept open between uses; more are opened while that many are in use."""
 
 _SYNCHRONOUS_FULL = 2
+_DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
+"""How the names of SQLite's errors begin that say so of the file."""
 _TABLE_NAMES = sa.text("SELECT name FROM sqlite_master WHERE type = 'table'")
 _VERSION = sa.text("SELECT version_num FROM alembic_version")
 _VERSIONS = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
@@ -79,6 +81,10 @@ class DatabaseFailed(DatabaseError):
         self.disk_full = disk_full
 
 
+class DatabaseDamaged(DatabaseFailed):
+    """The file is no database, or one that SQLite cannot make sense of."""
+
+
 class Database:
     """One process's connections to the registry: one for all writes, some for reads."""
 
@@ -101,7 +107,8 @@ class Database:
 
         Raises:
             DatabaseNewer: a newer release wrote it.
-            DatabaseError: it is missing (``read_only``), damaged, not SQLite, or on a file system that cannot keep it
+            DatabaseDamaged: it is damaged, or not SQLite.
+            DatabaseError: it is missing (``read_only``), or on a file system that cannot keep it
                 safe; or ``read_only`` was asked and an older release wrote it.
         """
         with _opening(path):
@@ -195,6 +202,8 @@ def _failures_named(path: Path) -> Iterator[None]:
         yield
     except DBAPIError as error:
         name = getattr(error.orig, "sqlite_errorname", "")
+        if name.startswith(_DAMAGED):
+            raise DatabaseDamaged(f"the registry {path} is damaged: {error.orig}", disk_full=False) from error
         if name.startswith("SQLITE_BUSY"):  # said when a transaction begins, so it has written nothing
             raise DatabaseBusy(f"another process holds the registry {path}") from error
         message = f"the registry {path} failed: {error.orig}"
@@ -207,6 +216,8 @@ def _opening(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, DBAPIError, OSError) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
+        if getattr(reason, "sqlite_errorname", "").startswith(_DAMAGED):
+            raise DatabaseDamaged(f"the registry {path} is damaged: {reason}", disk_full=False) from error
         raise DatabaseError(f"cannot open the registry {path}: {reason}") from error
 
 

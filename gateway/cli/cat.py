@@ -9,7 +9,7 @@ import click
 from gateway.cli.failure import ExitCode, Failure, Verb
 from gateway.cli.options import as_json, at_commit, configured
 from gateway.cli.output import key_text, show_json, time_json
-from gateway.cli.reading import Opened, bucket_at, open_store, split_path
+from gateway.cli.reading import Opened, bucket_at, listing, open_store, split_path
 from gateway.config import Config
 from mst.entry import Entry
 
@@ -42,7 +42,7 @@ def verb(path: str, at: str | None, config: Config, as_json: bool) -> None:
         entry = opened.loop.run(opened.store.trees.get(bucket, key))
         if entry is None:
             raise Failure(
-                f"bucket {name} has no object {key_text(key)}: `ms3t ls {name}` shows what it has",
+                f"bucket {name} has no object {key_text(key)}: {listing(name, at)} shows what it has",
                 ExitCode.NOT_FOUND,
             )
         if as_json:

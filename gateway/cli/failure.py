@@ -19,6 +19,7 @@ from gateway.store.errors import (
     StoreError,
 )
 from mst.errors import FormatError
+from registry.database import DatabaseDamaged
 from registry.errors import RegistryError
 from registry.heads import HeadDamaged
 
@@ -68,6 +69,8 @@ def explained() -> Iterator[None]:
         raise Failure(str(error), ExitCode.IN_USE) from error
     except NoSuchBucket as error:
         raise Failure(f"there is no bucket {error}: `ms3t roots` shows those there are", ExitCode.NOT_FOUND) from error
+    except DatabaseDamaged as error:
+        raise Failure(f"{error}; restore it from a backup", ExitCode.DAMAGED) from error
     except (BlockMissing, BlockCorrupt, FormatError, HeadDamaged) as error:
         raise Failure(f"stored data is damaged: {error}; `ms3t doctor` tells what else is", ExitCode.DAMAGED) from error
     except OSError as error:

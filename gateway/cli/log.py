@@ -11,7 +11,7 @@ import click
 from gateway.cli.failure import ExitCode, Failure, Verb
 from gateway.cli.options import as_json, configured
 from gateway.cli.output import Column, show_json, show_table, size_text, time_json, time_text, warn
-from gateway.cli.reading import open_store
+from gateway.cli.reading import bucket_name, open_store
 from gateway.config import Config
 from gateway.store.errors import BlockCorrupt
 from gateway.store.store import Store
@@ -61,7 +61,7 @@ def verb(bucket: str, number: int, config: Config, as_json: bool) -> None:
       ms3t log photos -n 1 --json
     """
     with open_store(config) as opened:
-        head = opened.store.bucket(bucket)
+        head = opened.store.bucket(bucket_name(bucket))
         space = _space(opened.store)
         newest = islice(_history(opened.store, head), min(number, sys.maxsize))
         rows = [(cid, commit, _is_signed(commit, space)) for cid, commit in newest]
@@ -72,7 +72,7 @@ def verb(bucket: str, number: int, config: Config, as_json: bool) -> None:
         _say_how_many_more(head, rows[-1][1].sequence, all_asked=len(rows) < number)
     if bad := sum(not signed for _, _, signed in rows):
         raise Failure(
-            f"{bad} of these {len(rows)} commits of bucket {bucket} are not signed by this folder's space key:"
+            f"{bad} of these {len(rows)} commits of bucket {head.name} are not signed by this folder's space key:"
             " restore the key, or the folder, from a backup",
             ExitCode.DAMAGED,
         )

@@ -9,7 +9,7 @@ import click
 from gateway.cli.failure import ExitCode, Failure, Verb
 from gateway.cli.options import as_json, at_commit, configured
 from gateway.cli.output import JsonArray, key_text, size_text, time_json, time_text
-from gateway.cli.reading import Opened, bucket_at, open_store, split_path
+from gateway.cli.reading import Opened, bucket_at, listing, open_store, split_path
 from gateway.config import Config
 from gateway.s3.page import collect
 from gateway.store.store import Store
@@ -41,10 +41,13 @@ def verb(path: str, recursive: bool, at: str | None, config: Config, as_json: bo
     name, prefix = split_path(path)
     with open_store(config) as opened:
         bucket = bucket_at(opened.store, name, at)
-        if as_json:
-            _print_json(opened, bucket, prefix, recursive)
-        else:
-            _print(opened, bucket, prefix, recursive)
+        show = _print_json if as_json else _print
+        count = show(opened, bucket, prefix, recursive)
+    if prefix and not count:
+        raise Failure(
+            f"no key of bucket {name} begins with {key_text(prefix)}: {listing(name, at)} shows what it has",
+            ExitCode.NOT_FOUND,
+        )
 
 
 async def _rows(
@@ -61,20 +64,21 @@ async def _rows(
         start = page.resume
 
 
-def _print(opened: Opened, bucket: Bucket, prefix: bytes, recursive: bool) -> None:
+def _print(opened: Opened, bucket: Bucket, prefix: bytes, recursive: bool) -> int:
+    """Print a line for each row; how many there were."""
     # Like `aws s3 ls`: names below a prefix without the part that all of them share.
     shown_from = 0 if recursive else prefix.rfind(_DELIMITER) + 1
-    nothing = True
+    count = 0
     for key, entry in opened.loop.iterate(_rows(opened.store, bucket, prefix, recursive)):
-        nothing = False
+        count += 1
         time = "" if entry is None else time_text(entry.mtime_ms)
         size = "PRE" if entry is None else size_text(entry.size)
         click.echo(f"{time:<{_TIME_WIDTH}} {size:>{_SIZE_WIDTH}} {key_text(key[shown_from:])}")
-    if nothing and prefix:
-        raise Failure(f"no key of bucket {bucket.name} begins with {key_text(prefix)}", ExitCode.NOT_FOUND)
+    return count
 
 
-def _print_json(opened: Opened, bucket: Bucket, prefix: bytes, recursive: bool) -> None:
+def _print_json(opened: Opened, bucket: Bucket, prefix: bytes, recursive: bool) -> int:
+    """Print an array with an element for each row; how many there were."""
     with JsonArray() as array:
         for key, entry in opened.loop.iterate(_rows(opened.store, bucket, prefix, recursive)):
             if entry is None:
@@ -89,3 +93,4 @@ def _print_json(opened: Opened, bucket: Bucket, prefix: bytes, recursive: bool) 
                     "cid": str(entry.body),
                 }
             )
+    return array.count

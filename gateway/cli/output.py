@@ -129,19 +129,23 @@ def show_json(value: object) -> None:
 
 
 class JsonArray:
-    """Prints a JSON array element by element, so that it may be of any length.  Use it in a ``with``."""
+    """Prints a JSON array element by element, so that it may be of any length.  Use it in a ``with``.
+
+    Attributes:
+        count: how many elements there are.
+    """
 
     def __init__(self) -> None:
-        self._count = 0
+        self.count = 0
 
     def __enter__(self) -> Self:
         return self
 
     def add(self, element: Mapping[str, Any]) -> None:
         """Print the next element."""
-        sys.stdout.write(",\n " if self._count else "[")
+        sys.stdout.write(",\n " if self.count else "[")
         sys.stdout.write(_json_text(element))
-        self._count += 1
+        self.count += 1
 
     def __exit__(
         self,
@@ -151,7 +155,7 @@ class JsonArray:
     ) -> None:
         # After an error the document stays open, so that nobody takes it for the whole.
         if error is None:
-            sys.stdout.write("]\n" if self._count else "[]\n")
+            sys.stdout.write("]\n" if self.count else "[]\n")
 
 
 def _json_text(value: object, indent: int | None = None) -> str:

@@ -16,7 +16,7 @@ import click
 from gateway.cli.event_loop import EventLoop
 from gateway.cli.failure import ExitCode, Failure
 from gateway.cli.folder import require_folder
-from gateway.cli.output import warn
+from gateway.cli.output import printable, warn
 from gateway.config import Config
 from gateway.shipping.places import RemotePlaces
 from gateway.store.folder import DataFolder
@@ -96,6 +96,19 @@ def split_path(text: str) -> tuple[str, bytes]:
         raise click.UsageError("a key is text in UTF-8, and this is not") from None
 
 
+def bucket_name(text: str) -> str:
+    """The bucket of ``BUCKET``, written with or without ``s3://`` before it."""
+    name, key = split_path(text)
+    if key:
+        raise click.UsageError(f"{text!r} names more than a bucket: write BUCKET")
+    return name
+
+
+def listing(name: str, at: str | None) -> str:
+    """The command that shows what a bucket has, or had."""
+    return f"`ms3t ls {name}`" if at is None else f"`ms3t ls {name} --at {at}`"
+
+
 def bucket_at(store: Store, name: str, at: str | None) -> Bucket:
     """A bucket as it is, or as it was.
 
@@ -114,7 +127,7 @@ def bucket_at(store: Store, name: str, at: str | None) -> Bucket:
     try:
         cid = CID.from_text(at)
     except FormatError as error:
-        raise click.UsageError(f"--at {at}: {error}") from None
+        raise click.UsageError(f"--at {printable(at)}: {error}") from None
     if not store.blocks.can_be_had(cid):
         raise Failure(f"no block {at} is stored: `ms3t log {name}` shows commits", ExitCode.NOT_FOUND)
     try:

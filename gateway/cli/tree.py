@@ -11,7 +11,7 @@ import click
 from gateway.cli.failure import Verb
 from gateway.cli.options import as_json, at_commit, configured
 from gateway.cli.output import key_text, show_json, size_text
-from gateway.cli.reading import bucket_at, open_store
+from gateway.cli.reading import bucket_at, bucket_name, open_store
 from gateway.config import Config
 from gateway.store.blocks import Blocks
 from gateway.store.errors import BlockCorrupt
@@ -89,7 +89,7 @@ def verb(
       ms3t tree photos --key 2026/cat.jpg
     """
     with open_store(config) as opened:
-        at_root = bucket_at(opened.store, bucket, at)
+        at_root = bucket_at(opened.store, bucket_name(bucket), at)
         reader = _Reader(opened.store.blocks, TreeParams(at_root.bits, at_root.salt))
         if key is None:
             top = reader.top(at_root.tree)

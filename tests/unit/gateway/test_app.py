@@ -159,3 +159,14 @@ def test_a_new_folder_takes_any_key(config: Config) -> None:
     DataFolder(config.data_dir).key.unlink()
     SpaceKey.load_or_create(DataFolder(config.data_dir).key)
     Gateway.open(config).close()
+
+
+@pytest.mark.parametrize("left", [None, b""])
+def test_a_registry_that_is_lost_is_not_made_anew(config: Config, left: bytes | None) -> None:
+    _make_buckets(config, "photos")
+    registry = DataFolder(config.data_dir).registry
+    registry.unlink()
+    if left is not None:
+        registry.write_bytes(left)
+    with pytest.raises(FolderIncomplete, match=r"registry.db is gone or empty, .* restore it from a backup"):
+        Gateway.open(config)

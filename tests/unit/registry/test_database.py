@@ -25,6 +25,7 @@ from registry.database import (
     REGISTRY,
     Database,
     DatabaseBusy,
+    DatabaseDamaged,
     DatabaseError,
     DatabaseFailed,
     DatabaseNewer,
@@ -174,7 +175,7 @@ def test_refuses_a_newer_database(path: Path, read_only: bool) -> None:
 @pytest.mark.parametrize("read_only", [False, True])
 def test_refuses_files_that_are_no_registry(path: Path, read_only: bool) -> None:
     path.write_bytes(b"not SQLite at all " * 100)
-    with pytest.raises(DatabaseError, match=r"cannot open the registry|failed"):
+    with pytest.raises(DatabaseDamaged, match=r"the registry .* is damaged: file is not a database"):
         Database.open(path, read_only=read_only)
     path.unlink()
     connection = sqlite3.connect(path)

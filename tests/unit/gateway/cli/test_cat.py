@@ -49,7 +49,9 @@ def test_json_has_the_facts(made: Any, ms3t_json: Callable[..., Any]) -> None:
 def test_what_is_not_there(made: Any, ms3t: Callable[..., Result]) -> None:
     result = ms3t("cat", "photos/none", data=made.path)
     assert (result.exit_code, result.stdout) == (3, "")
-    assert "ms3t ls photos" in result.stderr
+    assert "`ms3t ls photos` shows" in result.stderr
+    at = str(made.head.tree)
+    assert f"`ms3t ls photos --at {at}` shows" in ms3t("cat", "photos/none", "--at", at, data=made.path).stderr
     assert ms3t("cat", "photos", data=made.path).exit_code == 2
     assert ms3t("cat", "photos/\udcff", data=made.path).exit_code == 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -71,3 +72,15 @@ def test_doctor_says_so_too(tmp_path: Path, ms3t: Callable[..., Result]) -> None
         assert found == {
             "check": "data folder", "status": "fail", "detail": told, "todo": "name another with --data-dir",
         }  # fmt: skip
+
+
+@pytest.mark.parametrize("where", [0, 4096])
+@pytest.mark.parametrize("verb", ["serve", "roots", "keys list", "keys create", "env"])
+def test_a_destroyed_registry(verb: str, where: int, own: Any, ms3t: Callable[..., Result]) -> None:
+    with own.folder.registry.open("r+b") as file:
+        file.seek(where)
+        file.write(b"\xff" * (own.folder.registry.stat().st_size - where))
+    result = ms3t(*verb.split(), data=own.path, env={"MS3T_WORKERS": "1"})
+    assert result.exit_code == 5
+    assert result.stderr.startswith(f"Error: the registry {own.folder.registry} is damaged: ")
+    assert result.stderr.endswith("; restore it from a backup\n")

@@ -53,3 +53,15 @@ def test_no_such_bucket(made: Any, ms3t: Callable[..., Result]) -> None:
     result = ms3t("log", "nobody", data=made.path)
     assert result.exit_code == 3
     assert "ms3t roots" in result.stderr
+
+
+def test_a_bucket_is_written_with_or_without_its_scheme(
+    made: Any, ms3t: Callable[..., Result], ms3t_json: Callable[..., Any]
+) -> None:
+    for verb in ("log", "tree"):
+        plain = ms3t_json(verb, "photos", data=made.path)
+        assert ms3t_json(verb, "s3://photos", data=made.path) == plain
+        assert ms3t_json(verb, "s3://photos/", data=made.path) == plain
+        more = ms3t(verb, "photos/2026/a.jpg", data=made.path)
+        assert more.exit_code == 2
+        assert "'photos/2026/a.jpg' names more than a bucket" in more.stderr

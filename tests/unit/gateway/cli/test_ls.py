@@ -62,9 +62,14 @@ def test_what_is_not_there_is_an_error(made: Any, ms3t: Callable[..., Result]) -
     missing = ms3t("ls", "nobody", data=made.path)
     assert missing.exit_code == 3
     assert "no bucket nobody" in missing.stderr
-    prefix = ms3t("ls", "photos/zzz", data=made.path)
-    assert prefix.exit_code == 3
-    assert "zzz" in prefix.stderr
+    at = str(made.head.commit)
+    for more, command in (([], "ms3t ls photos"), (["--at", at], f"ms3t ls photos --at {at}")):
+        prefix = ms3t("ls", "photos/zzz", *more, data=made.path)
+        as_json = ms3t("ls", "photos/zzz", "--json", *more, data=made.path)
+        assert prefix.exit_code == as_json.exit_code == 3
+        told = f"Error: no key of bucket photos begins with zzz: `{command}` shows what it has\n"
+        assert prefix.output == prefix.stderr == as_json.stderr == told
+        assert as_json.stdout == "[]\n"
     assert ms3t("ls", "/x", data=made.path).exit_code == 2
 
 

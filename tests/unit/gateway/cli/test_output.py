@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from gateway.cli import VERBS, main
+from gateway.cli.failure import Failure
 from gateway.cli.output import JsonArray, printable, show_json, size_text, time_json, time_text
 
 
@@ -47,6 +48,7 @@ def test_times(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_steers_a_terminal_is_escaped() -> None:
     assert printable("a b/ü😀") == "a b/ü😀"
+    assert Failure("no bucket \x1b[2J\n").message == "no bucket \\x1b[2J\\n"
     assert printable("\x1b[2J\n\x7f\u202e\x00") == "\\x1b[2J\\n\\x7f\\u202e\\x00"
 
 
