@@ -48,7 +48,8 @@ def verb(config_file: Path | None, data_dir: str | None, **flags: str | bool | N
     was answered survives kill -9 and power loss. SIGTERM and Ctrl-C let requests in progress finish; a
     second one does not. SIGHUP has the TLS certificate read anew and ends nothing.
 
-    Every setting of config.example.yaml can also be given as a variable, such as MS3T_LISTEN.
+    Every setting of config.example.yaml but credentials can also be given as a variable, such as
+    MS3T_LISTEN.
 
     \b
     Examples:

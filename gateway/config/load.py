@@ -102,13 +102,15 @@ def _key_of(location: tuple[int | str, ...]) -> str:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, _Value]:
-    key_of = {variable_of(key): key for key in known_keys() if key not in FILE_ONLY}
+    key_of = {variable_of(key): key for key in known_keys()}
     values: dict[str, _Value] = {}
     for name, value in environment.items():
         if not name.startswith(VARIABLE_PREFIX) or name == FILE_VARIABLE:
             continue
         if name not in key_of:
-            raise ConfigError(f"environment variable {name}: there is no such setting{_nearest(name, list(key_of))}")
+            raise ConfigError(f"environment variable {name}: there is no such setting{_nearest_variable(name)}")
+        if key_of[name] in FILE_ONLY:
+            raise ConfigError(f"environment variable {name}: {key_of[name]} can only be set in the configuration file")
         values[key_of[name]] = _Value(value, f"environment variable {name}")
     return values
 
@@ -226,6 +228,14 @@ def _is_null(node: yaml.Node) -> bool:
 
 def _place(path: Path, node: yaml.Node) -> str:
     return f"{path}:{node.start_mark.line + 1}"
+
+
+def _nearest_variable(name: str) -> str:
+    """A hint for a misspelt variable; what all of them begin with makes none of them near."""
+    keys = [key for key in known_keys() if key not in FILE_ONLY]
+    known = [variable_of(key).removeprefix(VARIABLE_PREFIX) for key in keys]
+    close = get_close_matches(name.removeprefix(VARIABLE_PREFIX), known, n=1)
+    return f"; did you mean {VARIABLE_PREFIX}{close[0]}?" if close else "; config.example.yaml explains every setting"
 
 
 def _nearest(name: str, known: list[str]) -> str:

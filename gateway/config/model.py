@@ -26,6 +26,7 @@ WORKERS_AUTO_MAX: Final = 8
 _UNIT_BYTES: Final = {"": 1, "B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
 _SIZE: Final = re.compile(r"(\d{1,15}) ?([A-Za-z]*)", re.ASCII)
 _HOST_PORT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})", re.ASCII)
+_REGION: Final = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
 _DOMAIN: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?:\.(?!-)[a-z0-9-]{1,63})*", re.ASCII)
 _DOMAIN_CHARS_MAX: Final = 253
 _ACCESS_KEY: Final = re.compile(r"[A-Za-z0-9._-]{3,128}", re.ASCII)
@@ -66,7 +67,7 @@ class Listen:
 
 
 def _listen(value: object) -> object:
-    return Listen.parse(value) if isinstance(value, str) else value
+    return value if isinstance(value, Listen) else Listen.parse(value if isinstance(value, str) else "")
 
 
 def _size(value: object) -> int:
@@ -105,6 +106,12 @@ def _file(value: object) -> object:
     if value is None or isinstance(value, Path):
         return value
     raise ValueError("must be the path of a file")
+
+
+def _region(value: object) -> str:
+    if not isinstance(value, str) or not _REGION.fullmatch(value):
+        raise ValueError("must be 1 to 63 small letters, digits and dashes, such as us-east-1")
+    return value
 
 
 def _domain(value: object) -> str:
@@ -224,7 +231,7 @@ class CredentialSection(Section):
 class S3Section(Section):
     """What clients of the S3 interface see."""
 
-    region: str = Field(default="us-east-1", pattern=r"^[a-z0-9-]{1,63}$")
+    region: Annotated[str, BeforeValidator(_region)] = "us-east-1"
     domains: Annotated[tuple[Domain, ...], BeforeValidator(_domains)] = ()
 
 

@@ -162,7 +162,8 @@ def test_a_configuration_does_not_change() -> None:
         ("s3:\n  region: {a: b}", 2, "s3.region must be one value or a list"),
         ("s3:\n  domains: [[a]]", 2, "s3.domains must be one value or a list"),
         ("s3:\n  region: &a [*a]", 2, "s3.region must be one value or a list"),
-        ("listen: 9000", 1, "listen is 9000: "),
+        ("listen: 9000", 1, "listen is 9000: must be HOST:PORT, such as 127.0.0.1:9000"),
+        ("listen: [localhost]", 1, r"listen is \['localhost'\]: must be HOST:PORT"),
         ("listen: localhost", 1, "must be HOST:PORT, such as 127.0.0.1:9000"),
         ("listen: ':9000'", 1, "must be HOST:PORT"),
         ("listen: ::1:9000", 1, "must be HOST:PORT"),
@@ -171,8 +172,8 @@ def test_a_configuration_does_not_change() -> None:
         ("listen: localhost:65536", 1, "the port must be 0 to 65535"),
         ("data_dir: ''", 1, "must be the path of a folder"),
         ("data_dir: 5", 1, "must be the path of a folder"),
-        ("s3:\n  region: No", 2, "s3.region is False: input should be a valid string"),
-        ("s3:\n  region: EU", 2, "string should match pattern"),
+        ("s3:\n  region: No", 2, "s3.region is False: must be 1 to 63 small letters"),
+        ("s3:\n  region: EU", 2, "must be 1 to 63 small letters, digits and dashes, such as us-east-1"),
         ("s3:\n  domains: ['https://a']", 2, "s3.domains is .*: must be a domain name such as"),
         ("s3:\n  domains: [a, -b]", 2, "must be a domain name"),
         ("tree:\n  bits: 0", 2, "tree.bits is 0: input should be greater than or equal to 1"),
@@ -203,7 +204,9 @@ def test_refusals_name_file_and_line(file: Path, text: str, line: int, reason: s
     [
         ("MS3T_LISTN", "localhost:1", r"there is no such setting; did you mean MS3T_LISTEN\?"),
         ("MS3T_", "x", "there is no such setting"),
-        ("MS3T_S3_REGION", "", "s3.region is '': string should match pattern"),
+        ("MS3T_FOO", "x", "there is no such setting; config.example.yaml explains every setting$"),
+        ("MS3T_S3REGION", "x", r"there is no such setting; did you mean MS3T_S3_REGION\?"),
+        ("MS3T_S3_REGION", "", "s3.region is '': must be 1 to 63 small letters"),
         ("MS3T_TREE_BITS", "four", "tree.bits is 'four': input should be a valid integer"),
         ("MS3T_LOG_ACCESS", "1", "log.access is '1': must be true or false"),
         ("MS3T_STORE_SEGMENT_BYTES", "lots", "such as 64MiB"),
@@ -317,7 +320,9 @@ def test_access_keys_are_in_a_private_file_or_nowhere(file: Path) -> None:
         load_config(file, {})
     file.chmod(0o640)
     assert len(load_config(file, {}).credentials) == 1
-    with pytest.raises(ConfigError, match="variable MS3T_CREDENTIALS: there is no such setting"):
+    with pytest.raises(
+        ConfigError, match="variable MS3T_CREDENTIALS: credentials can only be set in the configuration file"
+    ):
         load_config(None, {"MS3T_CREDENTIALS": "x"})
 
 
