@@ -26,7 +26,7 @@ install: $(VENV)/installed ## install what the server needs into .venv
 serve: $(VENV)/installed ## start the server (ARGS="--listen 127.0.0.1:9000 ...")
 	$(BIN)/ms3t serve $(ARGS)
 
-test: $(VENV)/installed-dev ## run every test (ARGS="-k name ...")
+test: $(VENV)/installed-dev ## run the tests, but for the longest (ARGS="-k name ...")
 	$(BIN)/python -m pytest -n 3 --dist worksteal -q $(ARGS)
 
 test-remote: $(VENV)/installed-dev ## the tests of clients, with servers that have everything on a storage node

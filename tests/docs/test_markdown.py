@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.asked_for import MARKERS
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
     path.relative_to(REPOSITORY).as_posix() for path in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"))
@@ -75,3 +77,14 @@ def test_every_document_is_in_the_index() -> None:
     index = (REPOSITORY / "docs" / "README.md").read_text(encoding="utf-8")
     listed = {(REPOSITORY / "docs" / link.partition("#")[0]).resolve() for link in _LINK.findall(index)}
     assert not [name for name in DOCUMENTS if (REPOSITORY / name).resolve() not in listed and name != "docs/README.md"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_numbered_headings_count_up(document: str) -> None:
+    numbers = re.findall(r"^### (\d+)\. ", prose(document), re.MULTILINE)
+    assert numbers == [str(number) for number in range(1, len(numbers) + 1)]
+
+
+@pytest.mark.parametrize("document", ["CONTRIBUTING.md", "docs/promises.md"])
+def test_what_the_ordinary_tests_leave_out_is_named(document: str) -> None:
+    assert {marker for marker in MARKERS if f"`{marker}`" in prose(document)} == set(MARKERS)
