@@ -87,7 +87,7 @@ class DataFolder(OwnedFolder):
         cache/          blocks that came from the storage node; can be deleted
         outbox/         packs on their way to the storage node
         shared/         what the processes of the running server have in common; made anew at each start
-        server.json     where the running (or last) server listens
+        server.json     where the running (or killed) server listens
         recovering.db   the registry while `ms3t recover` makes it; as long as it is there, nothing else is whole
 
     Args:
