@@ -129,7 +129,7 @@ class Database:
     @classmethod
     def _open(cls, path: Path, schema: Schema) -> Self:
         _create_private(path)
-        _sync_if_there(path.with_name(path.name + "-wal"))
+        _settle(path.with_name(path.name + "-wal"))
         writer = _engine(path, "BEGIN IMMEDIATE", read_only=False)
         reader = _engine(path, "BEGIN", read_only=True)
         database = cls(path, reader, writer)
@@ -235,10 +235,12 @@ def _create_private(path: Path) -> None:
         os.close(folder)
 
 
-def _sync_if_there(wal: Path) -> None:
-    """What a killed process wrote counts from now on, read from memory: it must be on the disk as well."""
+def _settle(wal: Path) -> None:
+    """What a killed process wrote counts from now on if it is on the disk, and not because the kernel remembers it."""
     with suppress(FileNotFoundError), wal.open("rb") as file:
         os.fsync(file.fileno())
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _engine(path: Path, begin: str, *, read_only: bool) -> sa.Engine:

@@ -205,7 +205,7 @@ class _Member:
         self.link.send(Lent(ticket, segment.number, segment.size))
 
     def _lost(self) -> None:
-        # What it was lent stays out of use until the next start, which cuts off what it left half written.
+        # Nobody writes to what it was lent: the next start cuts off what it left half written.
         for segment in self._lent.values():
             self._bulk.let_go(segment)
         self._lent.clear()

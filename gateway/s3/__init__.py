@@ -11,7 +11,7 @@ A request passes them in this order:
 ``sigv4``          who signed it, and what was promised about the body
 ``unsupported``    what would silently not happen is refused
 ``chunked``        the aws-chunked framing is taken off a body (only of a verified request)
-``checksums``      what the client claims the body hashes to, and the proof
+``claims``         what the client claims the body hashes to, and the proof (``checksums``)
 ``preconditions``  If-Match and its relatives, on reads, writes and copy sources
 ``ranges``         Range
 ``metadata``       headers that are stored with an object, and given back

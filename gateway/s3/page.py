@@ -37,6 +37,12 @@ def after_prefix(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes((prefix[-1] + 1,))
 
 
+def group_of(key: bytes, prefix: bytes, delimiter: bytes) -> bytes | None:
+    """The common prefix that ``key``, which starts with ``prefix``, is below or is; None if there is none."""
+    cut = key.find(delimiter, len(prefix)) if delimiter and key.startswith(prefix) else -1
+    return key[: cut + len(delimiter)] if cut >= 0 else None
+
+
 def start_after(marker: bytes, prefix: bytes, delimiter: bytes) -> bytes:
     """Where a listing begins that is to come after ``marker``.
 
@@ -44,10 +50,8 @@ def start_after(marker: bytes, prefix: bytes, delimiter: bytes) -> bytes:
     """
     if not marker:
         return prefix
-    if delimiter and marker.startswith(prefix):
-        cut = marker.find(delimiter, len(prefix))
-        if cut >= 0:
-            return after_prefix(marker[: cut + len(delimiter)])
+    if group := group_of(marker, prefix, delimiter):
+        return after_prefix(group)
     return max(after_key(marker), prefix)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import re
 
 from gateway.s3.errors import S3Error
 from gateway.s3.headers import Headers, is_hoisted, with_hoisted
@@ -38,6 +39,8 @@ _OF_LISTINGS = frozenset(
         "version-id-marker",
     }
 )  # fmt: skip
+_TWO_IN_ONE = re.compile(f"&(?:{'|'.join(map(re.escape, sorted(_SIGNED_PARAMETERS)))})(?:[=&]|$)")
+"""A value that the signature cannot tell from two parameters, because values are signed as they are."""
 _EXPIRES_DIGITS_MAX = 12
 _DECOY_SECRET = "there is no such access key"
 
@@ -66,6 +69,7 @@ def verify(method: str, target: Target, headers: Headers, now: float, lookup: Lo
     unknown -= _PARAMETERS | _SIGNED_PARAMETERS | _HARMLESS_PARAMETERS | _OF_LISTINGS
     # A name sent percent-encoded (%61cl) would be obeyed without having been seen by the signature.
     unknown |= query.keys() - {pair.partition("=")[0] for pair in target.raw_query.split("&")}
+    unknown |= {name for name in query.keys() & _SIGNED_PARAMETERS if _TWO_IN_ONE.search(query[name])}
     if unknown:
         raise S3Error("AccessDenied", f"The signature does not cover the parameter {min(unknown)}.")
     expires = query.get("Expires", "")

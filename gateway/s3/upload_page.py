@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from gateway.s3.page import group_of
 from registry import uploads
 from registry.uploads import Upload
 
@@ -49,7 +50,7 @@ def marker_of(key: bytes, upload_id: str | None, prefix: bytes, delimiter: bytes
     """
     if not key:
         return Marker(None, None)
-    group = _group(key, prefix, delimiter) if key.startswith(prefix) else None
+    group = group_of(key, prefix, delimiter)
     return Marker(key, upload_id) if group is None else _behind(group)
 
 
@@ -79,7 +80,7 @@ def collect(
                 continue
             if len(rows) + len(groups) == limit:
                 return UploadPage(rows, groups, True, last)
-            group = _group(upload.key, prefix, delimiter)
+            group = group_of(upload.key, prefix, delimiter)
             if group is None:
                 rows.append(upload)
                 last = position = Marker(upload.key, upload.upload_id)
@@ -89,11 +90,6 @@ def collect(
         if len(found) < uploads.PAGE_MAX:
             break
     return UploadPage(rows, groups, False, last)
-
-
-def _group(key: bytes, prefix: bytes, delimiter: bytes) -> bytes | None:
-    cut = key.find(delimiter, len(prefix)) if delimiter else -1
-    return key[: cut + len(delimiter)] if cut >= 0 else None
 
 
 def _behind(group: bytes) -> Marker:

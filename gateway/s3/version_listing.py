@@ -12,7 +12,7 @@ from gateway.s3.errors import S3Error
 from gateway.s3.httpdate import format_iso
 from gateway.s3.listing import Wanted, facts_elements, prefix_elements, truncated_element
 from gateway.s3.owners import owner_element
-from gateway.s3.page import Page, after_key, after_prefix, collect, start_after
+from gateway.s3.page import Page, after_key, after_prefix, collect, group_of, start_after
 from gateway.s3.versions import format_version, parse_version
 from gateway.s3.xmltext import DECLARATION, NAMESPACE
 from mst import version
@@ -69,7 +69,7 @@ def start_after_version(marker: bytes, order: int | None, prefix: bytes, delimit
         prefix: what every key must start with.
         delimiter: see `gateway.s3.page.collect`.
     """
-    if order is not None:
+    if order is not None and group_of(marker, prefix, delimiter) is None:
         return max(after_key(version.version_key(marker, order)), prefix)
     start = start_after(marker, prefix, delimiter)
     # What is just above a key are its versions, which all begin with it and a NUL.

@@ -44,7 +44,7 @@ from gateway.store.nodes import NodeCache
 from gateway.store.room import DiskRoom
 from mst import tree, version
 from mst.block import Block
-from mst.cid import CID, DAG_PB
+from mst.cid import CID, DAG_PB, RAW
 from mst.errors import FormatError
 from mst.layer import TreeParams
 from mst.unixfs import decode_file_node
@@ -209,10 +209,16 @@ class Preparer:
         had = []
         for place in places:
             mutation = mutations[place]
-            if isinstance(mutation, Put) and self._blocks.far is not None and not self._can_be_had(mutation):
-                outcomes[place] = StoreBusy("what the object is made of was replaced and dropped meanwhile")
-            else:
+            if self._blocks.far is None or not isinstance(mutation, Put):
                 had.append(place)
+                continue
+            try:
+                if self._can_be_had(mutation):
+                    had.append(place)
+                else:
+                    outcomes[place] = StoreBusy("what the object is made of was replaced and dropped meanwhile")
+            except (BlockMissing, BlockCorrupt, RemoteUnavailable) as error:
+                outcomes[place] = error
         return had
 
     def _can_be_had(self, put: Put) -> bool:
@@ -227,7 +233,10 @@ class Preparer:
             return self._blocks.can_be_had(cid)  # a storage node has nothing without what it needs
         if cid.codec != DAG_PB:
             return True
-        links = decode_file_node(self._blocks.read(cid)).links
+        try:
+            links = decode_file_node(self._blocks.read(cid)).links
+        except FormatError as error:
+            raise BlockCorrupt(f"file node {cid} is not valid: {error}") from error
         return all(self._has(link.cid) for link in links if link.cid.codec == DAG_PB)
 
     def _is_stored(self, cid: CID) -> bool:
@@ -292,8 +301,8 @@ class Preparer:
 
 
 def _body(mutation: Mutation) -> Block | None:
-    """The body that a put brings along."""
-    if not isinstance(mutation, Put):
+    """The small body that a put brings along; the node on top of an upload's parts is none."""
+    if not isinstance(mutation, Put) or mutation.entry.body.codec != RAW:
         return None
     return next((block for block in mutation.blocks if block.cid == mutation.entry.body), None)
 

@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
+import structlog
+
+from gateway.store.errors import BlockCorrupt, BlockMissing
 from gateway.store.folder import SegmentKind, sync_directory
 from gateway.store.index import BlockIndex, Chain
 from gateway.store.segment import Segment, SegmentBytes
@@ -19,6 +22,8 @@ from gateway.store.segments import Segments
 from mst import car
 from mst.cid import CID
 from mst.segment import find_batch_after, scan
+
+log = structlog.get_logger(__name__)
 
 _KINDS: tuple[SegmentKind, ...] = ("log", "bulk")
 
@@ -97,16 +102,24 @@ def remove_forgotten(segments: Segments, index: BlockIndex, number: int) -> None
     Raises:
         StoreFull: no room to write to the index; the file is still there.
     """
-    segment = segments.get(number)
+    try:
+        _clean_index(segments.get(number), index)
+    except BlockMissing:  # it is gone already
+        return
+    except BlockCorrupt as error:  # what is left in the index takes room, and nothing else
+        log.warning("a segment that was dropped cannot be read", reason=str(error))
+    segments.remove(number)
+
+
+def _clean_index(segment: Segment, index: BlockIndex) -> None:
     data = SegmentBytes(segment, segment.file_bytes)
     start: int | None = len(car.HEADER)
     while start is not None:
         good = start
         for batch in scan(data, start):
-            index.clean(number, [digest for digest, _, _ in batch.places])
+            index.clean(segment.number, [digest for digest, _, _ in batch.places])
             good = batch.stop
         start = find_batch_after(data, good) if good < len(data) else None
-    segments.remove(number)
 
 
 def _missing(number: int) -> Finding:

@@ -34,9 +34,12 @@ class DiskRoom:
         """Look whether ``size`` bytes of bodies can be written now.
 
         Raises:
-            StoreFull: there is not that much besides the reserve.
+            StoreFull: there is not that much besides the reserve, or nobody knows how much there is.
         """
-        disk = os.statvfs(self._folder)
+        try:
+            disk = os.statvfs(self._folder)
+        except OSError as error:
+            raise StoreFull(f"cannot look how much of the disk is free: {error.strerror}") from error
         free_bytes = disk.f_bavail * disk.f_frsize
         if free_bytes - size < self._reserve_bytes:
             raise StoreFull(f"{free_bytes} bytes are free, of which {self._reserve_bytes} are in reserve")

@@ -73,11 +73,18 @@ class Segments:
         return self._segment(number)
 
     def remove(self, number: int) -> None:
-        """Delete a segment, durably; who is reading it may finish."""
-        _, segment = self._by_number.pop(number)
-        self._removed_bytes += segment.file_bytes
-        segment.path.unlink()
+        """Delete a segment, durably; who is reading it may finish.
+
+        Raises:
+            BlockMissing: there is none of that number.
+            OSError: it is still there.
+        """
+        segment = self.get(number)
+        size = segment.file_bytes
+        segment.path.unlink(missing_ok=True)
         sync_directory(segment.path.parent)
+        if self._by_number.pop(number, None) is not None:
+            self._removed_bytes += size
 
     def let_go_of_deleted(self) -> None:
         """Close the segments that their owner has deleted, so that the disk gets their room back."""

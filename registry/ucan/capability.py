@@ -112,7 +112,7 @@ class SpaceBlobRemove:
 
 @dataclass(frozen=True, slots=True)
 class SpaceBlobList:
-    """``space/blob/list`` with a space: which blobs are kept for it.  Gives a `BlobList`.
+    """``space/blob/list`` with a space: which blobs are kept for it.  Gives a `registry.ucan.results.BlobList`.
 
     Attributes:
         cursor: where an earlier answer ended, or None to begin.
@@ -134,7 +134,7 @@ class SpaceBlobList:
 
 @dataclass(frozen=True, slots=True)
 class BlobAllocate:
-    """``blob/allocate`` with a node: take a blob for a space.  Gives an `Allocation`."""
+    """``blob/allocate`` with a node: take a blob for a space.  Gives an `registry.ucan.results.Allocation`."""
 
     can: ClassVar[str] = "blob/allocate"
     space: DID
@@ -151,7 +151,7 @@ class BlobAllocate:
 
 @dataclass(frozen=True, slots=True)
 class BlobAccept:
-    """``blob/accept`` with a node: vouch for a blob that was put.  Gives an `Acceptance`.
+    """``blob/accept`` with a node: vouch for a blob that was put.  Gives an `registry.ucan.results.Acceptance`.
 
     Attributes:
         space: for whom it was allocated.

@@ -203,6 +203,10 @@ SIGV2_DAMAGE = {
     "header in the query": ("?", "?x-amz-copy-source=a%2Fb&"),
     "header in the query under an encoded name": ("?", "?x%2Damz-copy-source=a%2Fb&"),
     "parameter of another signature": ("?", "?x-amz-security-token=a&"),
+    "two parameters in one": (
+        "uploadId=a%2Bb&response-content-type=a%2Bb",
+        "response-content-type=a%2Bb%26uploadId%3Da%2Bb",
+    ),
     "other value": ("partNumber=1", "partNumber=2"),
     "plus for a space": ("a%2Bb", "a+b"),
     "other key": ("/photos/a", "/photos/b"),

@@ -366,11 +366,16 @@ def test_what_a_killed_process_had_not_synced_is_synced_before_it_counts(
         shutil.copy(file, left)
     database.close()
     wal = (left / "registry.db-wal").stat().st_ino
-    synced: list[int] = []
-    sync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino) or sync(fd))
+    done: list[tuple[str, int]] = []
+    sync, advise = os.fsync, os.posix_fadvise
+
+    def note(what: str, fd: int) -> None:
+        done.append((what, os.fstat(fd).st_ino))
+
+    monkeypatch.setattr(os, "fsync", lambda fd: note("sync", fd) or sync(fd))
+    monkeypatch.setattr(os, "posix_fadvise", lambda fd, *how: note("forget", fd) or advise(fd, *how))
     with closing(Database.open(left / "registry.db")):
-        assert synced == [wal]
+        assert done == [("sync", wal), ("forget", wal)]
 
 
 def test_reads_a_stopped_folder(path: Path) -> None:

@@ -16,11 +16,12 @@ import pytest
 from gateway.shipping.remote import RemoteError
 from gateway.shipping.trimming import Trimmer
 from gateway.store.cache import BlockCache
-from gateway.store.errors import BlockMissing, StoreFull
+from gateway.store.errors import BlockCorrupt, BlockMissing, StoreFull
 from gateway.store.folder import DataFolder
 from gateway.store.index import BlockIndex
 from gateway.store.mutations import DropSegments, Put, Survey
 from gateway.store.recovery import remove_forgotten
+from gateway.store.segment import SegmentBytes
 from gateway.store.segments import Segments
 from gateway.store.store import StoreSettings
 from mst.cid import CID
@@ -327,24 +328,49 @@ def test_whatever_ends_it_nothing_is_missed(
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "error"),
+    [
+        (BlockIndex, "clean", StoreFull("cannot write to the block index")),
+        (Path, "unlink", PermissionError("Operation not permitted")),
+    ],
+)
 def test_a_round_that_failed_is_finished_by_the_next(
-    open_ship: OpenShip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_ship: OpenShip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type, name: str, error: Exception
 ) -> None:
-    def full(*_: Any) -> None:
-        raise StoreFull("cannot write to the block index")
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
 
     async def run() -> None:
         async with _trimmed(open_ship, tmp_path, settings=SMALL_SEGMENTS) as (ship, trimmer, _):
             await _fill(ship.client)
             segments, index = ship.client.store.segments, ship.client.store.index
             with monkeypatch.context() as patch:
-                patch.setattr(BlockIndex, "clean", full)
-                with pytest.raises(StoreFull):
+                patch.setattr(kind, name, fail)
+                with pytest.raises(type(error)):
                     await trimmer.trim()
             left = index.forgotten & segments.numbers
             assert left
             await Trimmer(ship.client.store, ship.shipping.places, None, 1 << 40).trim()
             assert not left & segments.numbers
+            assert await _contents(ship.client) == CONTENTS
+
+    asyncio.run(run())
+
+
+def test_a_dropped_segment_that_cannot_be_read_goes_all_the_same(
+    open_ship: OpenShip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> bytes:
+        raise BlockCorrupt("Input/output error")
+
+    async def run() -> None:
+        async with _trimmed(open_ship, tmp_path, settings=SMALL_SEGMENTS) as (ship, trimmer, _):
+            await _fill(ship.client)
+            with monkeypatch.context() as patch:
+                patch.setattr(SegmentBytes, "__getitem__", fail)
+                await trimmer.trim()
+            assert _bytes_on_disk(tmp_path) < 100
             assert await _contents(ship.client) == CONTENTS
 
     asyncio.run(run())

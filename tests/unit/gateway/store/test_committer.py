@@ -38,6 +38,7 @@ from mst.commit import Commit
 from mst.entry import Entry
 from mst.errors import TreeLimitError
 from mst.layer import TreeParams
+from mst.unixfs import FileBuilder
 from registry import database as database_module
 from registry import settings, state
 from registry.database import Database, DatabaseFailed
@@ -487,21 +488,27 @@ async def _expect(client: StoreClient, contents: dict[bytes, bytes]) -> None:
 def test_bodies_that_would_not_leave_the_reserve_are_refused_alone(
     tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not so what is stored already, and deletes: the reserve is kept for them."""
+    """Not so what is stored already, the nodes on top of it, and deletes: the reserve is kept for them."""
 
     async def test(client: StoreClient) -> None:
         await client.put("b", b"old", b"old")
         large = (await client.entry(content_of("large", 300_000)))._replace(bucket="b", key=b"large")
+        builder = FileBuilder()
+        inner = [block for _ in range(2) for block in builder.add_leaf(large.entry.body, large.entry.size)]
+        root, rest = builder.finish()
+        etag = md5(content_of("large", 300_000) * 2).digest()
+        completed = Put("b", b"completed", Entry(root, 600_000, CLOCK_MS, etag, None), (*inner, *rest))
         free = 1000 + len(b"gate")
         monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=free, f_frsize=1))
         mutations: list[Mutation] = [
-            _put(b"1", b"123"), _put(b"2", b"12"), large, Delete("b", b"old"), _put(b"3", b"1"), _put(b"4", b"1")
+            _put(b"1", b"123"), _put(b"2", b"12"), large, Delete("b", b"old"), _put(b"3", b"1"), _put(b"4", b"1"),
+            completed,
         ]  # fmt: skip
         answers = await _batch(client, gate, mutations)
-        expected = [Committed, StoreFull, Committed, Committed, Committed, StoreFull]
+        expected = [Committed, StoreFull, Committed, Committed, Committed, StoreFull, Committed]
         assert [type(answer) for answer in answers] == expected
         assert client.store.committer.failure is None
-        assert set(await client.contents("b")) == {b"gate", b"1", b"large", b"3"}
+        assert set(await client.contents("b")) == {b"gate", b"1", b"large", b"3", b"completed"}
 
     _run(tmp_path, test, settings=StoreSettings(reserve_free_bytes=1000, threads=4))
 

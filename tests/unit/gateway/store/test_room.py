@@ -37,6 +37,11 @@ def test_the_reserve_is_not_given_away(disk: Disk, tmp_path: Path) -> None:
         room.require(0)
 
 
+def test_a_disk_that_cannot_be_looked_at_takes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StoreFull, match="cannot look how much of the disk is free: No such file or directory"):
+        DiskRoom(tmp_path / "gone", 0).require(1)
+
+
 def test_every_look_sees_what_others_have_written(disk: Disk, tmp_path: Path) -> None:
     room = DiskRoom(tmp_path, RESERVE)
     room.require(900)
