@@ -15,7 +15,7 @@ Crash = Callable[..., dict[str, Any]]
 
 @pytest.mark.parametrize("fault", ["kill", "torn", "eio", "enospc", "full"])
 def test_a_fault_at_every_call(crash: Crash, fault: str) -> None:
-    report = crash("sweep", fault, "--operations", "5")
+    report = crash("sweep", fault, "--operations", "4")
     assert report["wrong"] == []
     assert report["points"] > 30
     assert report["answered"] > 100
