@@ -73,13 +73,15 @@ class Segments:
         return self._segment(number)
 
     def remove(self, number: int) -> None:
-        """Delete a segment, durably; who is reading it may finish.
+        """Delete a segment, durably; who is reading it may finish.  Harmless if it is gone already.
 
         Raises:
-            BlockMissing: there is none of that number.
             OSError: it is still there.
         """
-        segment = self.get(number)
+        found = self._by_number.get(number)
+        if found is None:
+            return
+        segment = found[1]
         size = segment.file_bytes
         segment.path.unlink(missing_ok=True)
         sync_directory(segment.path.parent)
